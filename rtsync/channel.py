@@ -1,0 +1,176 @@
+"""Channels: a value passes from one thread to another at the moment when both are there.
+
+Each side looks into the queue of the other under the channel's lock. An entry whose waiter it can claim is
+its partner: from the claim on the exchange has happened, for both. Otherwise it queues itself and parks.
+
+Source: Racket Reference 11.2.2 (Channels).
+"""
+
+from __future__ import annotations
+
+from _thread import RLock
+from collections.abc import Generator
+from typing import Any
+
+from scheduler import Parking, direct, nested
+
+from .errors import ContractError
+from .evt import BaseEvt
+from .waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
+
+
+class Channel(BaseEvt):
+    """A rendezvous without a buffer. As an event: ready when a value can be got, which is the result.
+
+    ``async for value in channel`` gets for ever. Usable from any OS thread (`block_on`).
+    Source: Racket Reference, ``make-channel``.
+    """
+
+    __slots__ = ("__weakref__", "_getters", "_lock", "_putters")
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._getters = WaitQueue()  # (waiter, case)
+        self._putters = WaitQueue()  # (waiter, case, value, event)
+
+    @direct
+    def put(self, value: Any) -> Generator[Parking, Any]:
+        """Wait for a thread that gets, and give it ``value``. Source: Racket Reference, ``channel-put``."""
+        lock = self._lock
+        while True:
+            lock.acquire()
+            getters = self._getters
+            while getters:
+                try:
+                    entry = getters.popleft()
+                    waiter, case = entry
+                    task = waiter.pop()
+                except IndexError:
+                    if nested(lock):
+                        getters.appendleft(entry)
+                        break
+                    continue
+                lock.release()
+                # `give`, written out here and in get: the call costs 5% of a round trip.
+                task.value = value if case is None else (case, value)
+                task.ready()
+                return
+            mine: list[Any] = []
+            self._putters.append((mine, None, value, None))
+            try:
+                if (yield mine, lock) is not RETRY:
+                    return
+                self._leave_putters()
+            except BaseException:
+                self._leave_putters()
+                raise
+
+    @direct
+    def get(self) -> Generator[Parking, Any, Any]:
+        """Wait for a thread that puts, and take its value. Source: Racket Reference, ``channel-get``."""
+        lock = self._lock
+        while True:
+            lock.acquire()
+            putters = self._putters
+            while putters:
+                try:
+                    entry = putters.popleft()
+                    waiter, case, value, evt = entry
+                    task = waiter.pop()
+                except IndexError:
+                    if nested(lock):
+                        putters.appendleft(entry)
+                        break
+                    continue
+                lock.release()
+                if case is not None:
+                    task.value = (case, evt)
+                task.ready()
+                return value
+            mine: list[Any] = []
+            self._getters.append((mine, None))
+            try:
+                value = yield mine, lock
+            except BaseException:
+                self._leave(mine)
+                raise
+            if value is not RETRY:
+                return value
+            self._leave(mine)
+
+    def try_get(self, default: Any = None) -> Any:
+        """Take the value of a thread that waits to put, or give ``default`` at once.
+
+        Source: Racket Reference, ``channel-try-get``."""
+        with self._lock:
+            value = self._poll()
+        return default if value is NOT_READY else value
+
+    def put_evt(self, value: Any) -> ChannelPut:
+        """An event ready when a thread gets ``value`` from here; its result is itself.
+
+        Source: Racket Reference, ``channel-put-evt``."""
+        return ChannelPut(self, value)
+
+    def __aiter__(self) -> Channel:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self.get()
+
+    def __repr__(self) -> str:
+        return f"<Channel at {id(self):#x}>"
+
+    def __reduce__(self) -> Any:
+        raise ContractError("Channel: cannot be copied or pickled; between places use a place channel")
+
+    # -- as an event ---------------------------------------------------------------------------
+
+    def _poll(self) -> Any:
+        putters = self._putters
+        if not putters or (found := claim_first(putters, self._lock)) is None:
+            return NOT_READY
+        task, case, value, evt = found
+        give(task, case, evt)
+        return value
+
+    def _block(self, waiter: list[Any], case: Any) -> None:
+        self._getters.append((waiter, case))
+
+    def _leave(self, waiter: list[Any]) -> None:
+        getters = self._getters
+        if getters.dead < SPARE:  # `left`, written out for selects
+            getters.dead += 1
+        else:
+            getters.left(self._lock, SPARE)
+
+    def _leave_putters(self) -> None:
+        self._putters.left(self._lock)
+
+
+class ChannelPut(BaseEvt):
+    """`Channel.put_evt`: the putting side of a channel as an event."""
+
+    __slots__ = ("_channel", "_lock", "_value")
+
+    def __init__(self, channel: Channel, value: Any) -> None:
+        self._channel = channel
+        self._lock = channel._lock
+        self._value = value
+
+    def _poll(self) -> Any:
+        getters = self._channel._getters
+        if not getters or (found := claim_first(getters, self._lock)) is None:
+            return NOT_READY
+        task, case = found
+        give(task, case, self._value)
+        return self
+
+    def _block(self, waiter: list[Any], case: Any) -> None:
+        self._channel._putters.append((waiter, case, self._value, self))
+
+    def _leave(self, waiter: list[Any]) -> None:
+        self._channel._leave_putters()
+
+    def __repr__(self) -> str:
+        return f"<put to {self._channel!r}>"

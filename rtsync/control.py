@@ -1,0 +1,618 @@
+"""How threads are stopped by others: kill, suspend, resume, break.
+
+Whoever wants something of a thread leaves a bit in ``pending``, under the thread's lock, and then tries to
+*seize* the thread, that is to become the only one who may run it:
+
+* blocked: by claiming its waiter, as any event would. So it is either given a value or interrupted, never
+  both and never neither; the waiter's other queues see an empty waiter. The claimant leaves `RETRY` as the
+  value, which says that the operation was never begun: after a `resume` it begins again;
+* runnable: by taking it out of the run queue it stands in;
+* suspended: it stands nowhere; changing its state under the lock is enough.
+
+A thread that can be seized in none of these ways is in a step on some OS thread. A worker looks at
+``pending`` before each step and after each park (the commit's release of a lock is the fence between the
+park and that look), and at safepoints within a step, for which the requester asks when a millisecond has
+passed. `kill` and `suspend` wait until the thread has acknowledged in one of these ways.
+
+| bit | effect |
+|---|---|
+| KILL | `ThreadKilled` is raised where the thread stands, and again wherever it stands still after |
+| SUSPEND | the thread takes no step, and stands in no queue, until `resume` |
+| BREAK | a `Break` is raised where it stands, if breaks are enabled; never after its operation happened |
+| RAISE | one exception (a `Deadlock`) is raised at the operation that was just given up |
+
+Source: Racket Reference 11.1.2, 10.6 (Breaks).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from inspect import CORO_CREATED, getcoroutinestate
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from scheduler import Task, current_driver, here, safepoints
+from scheduler.task import runtimes
+
+from .breaks import Break, Breaks, break_error, check_kind
+from .current import current_or_none
+from .custodian import Custodian, current_custodian_or_none
+from .errors import ContractError, ThreadKilled, refuse
+from .evt import Evt, Latch
+from .waiter import RETRY
+
+if TYPE_CHECKING:
+    from .thread import Thread
+
+# Bits of pending
+KILL: Final = 1
+SUSPEND: Final = 2
+RAISE: Final = 4
+BREAK: Final = 8
+
+# States. From RESULT on the thread has ended.
+ALIVE: Final = 0
+HELD: Final = 1  # suspended, and in no queue
+FROZEN: Final = 2  # suspended inside a step; its OS thread waits
+RESULT: Final = 3
+FAILED: Final = 4
+KILLED: Final = 5
+
+_COOPERATIVE: Final = 0.001  # seconds before a requester asks for a safepoint
+_IN_C: Final = 0.05  # seconds after which a step that reaches no safepoint is looked at: does it sit in C?
+_PATIENCE: Final = 2.0  # seconds after which it is taken to compute in C
+_MOST_THROWS: Final = 1000  # how often clean-up that blocks is told again before the thread is given up
+
+
+class Rare:
+    """The fields of a thread that few threads need."""
+
+    __slots__ = (
+        "asked",
+        "beneficiaries",
+        "breaks",
+        "dead_evt",
+        "given",
+        "keep",
+        "kind",
+        "left",
+        "name",
+        "raising",
+        "resume_evt",
+        "suspend_evt",
+        "suspend_to_kill",
+        "thaw",
+        "throws",
+        "unbegun",
+    )
+
+    def __init__(self) -> None:
+        self.asked = False  # safepoints are on for it
+        self.beneficiaries: list[Any] | None = None  # weak references: resumed with us
+        self.breaks: Breaks | None = None  # None: enabled
+        self.dead_evt: Latch | None = None
+        self.given = False  # the operation at which it was interrupted last had happened all the same
+        self.keep = True  # the result
+        self.kind: str | None = None  # of the pending break
+        self.left = 0  # how many of those that waited for our end have left
+        self.name: str | None = None
+        self.raising: BaseException | None = None  # see RAISE
+        self.resume_evt: Latch | None = None
+        self.suspend_evt: Latch | None = None
+        self.suspend_to_kill = False
+        self.thaw: Any = None  # the lock that a frozen thread waits on
+        self.unbegun: Any = None  # the finalizer of one that is suspended before it began
+        self.throws = 0  # how often it was told to die
+
+
+class Controlled(Task):
+    """The part of `Thread` that control is about."""
+
+    __slots__ = ("_custodians", "_lock", "_rare", "_state")
+
+    can_be_run: ClassVar[bool] = True  # by whoever has seized it; an OS-backed thread only runs itself
+
+    _custodians: Any  # the one that manages it, a list of several, or None
+    _lock: Any
+    _rare: Rare | None
+    _state: int
+
+    # -- what it is ----------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Neither ended nor suspended. Source: Racket Reference, ``thread-running?``."""
+        return self._state == ALIVE and not self.pending & (KILL | SUSPEND)
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended. Source: Racket Reference, ``thread-dead?``."""
+        return self._state >= RESULT
+
+    def _ended(self) -> bool:
+        return self._state >= RESULT
+
+    @staticmethod
+    def end_all(threads: list[Any]) -> None:
+        """Their last custodian has been shut down."""
+        kill_all(threads)
+
+    def _rarely(self) -> Rare:
+        """What few threads need, made when one does. Holds _lock, or nobody else knows the thread."""
+        if self._rare is None:
+            self._rare = Rare()
+        return self._rare
+
+    def _managers(self) -> list[Custodian]:
+        """The custodians that manage it."""
+        custodians = self._custodians
+        if custodians is None:
+            return []
+        return list(custodians) if isinstance(custodians, list) else [custodians]
+
+    def _check_authority(self, operation: str) -> None:
+        """Refuse unless the current custodian solely manages it. Outside a runtime anybody may."""
+        mine = current_custodian_or_none()
+        if mine is None:
+            return
+        for custodian in self._managers():
+            if custodian is not mine and not mine.manages(custodian):
+                raise ContractError(f"{operation}: the current custodian does not solely manage {self!r}")
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """End it where it stands. When this returns it is dead, or sits in a call into C, after which it
+        executes nothing more of its own. Its ``finally`` blocks run. Killing a dead thread does nothing;
+        killing oneself does not return. A thread made with ``suspend_to_kill`` is only suspended.
+        ``ContractError`` unless the current custodian solely manages it.
+
+        Source: Racket Reference, ``kill-thread``."""
+        self._check_authority("kill")
+        kill_all([self])
+
+    def suspend(self) -> None:
+        """Stop it where it stands, until `resume`. When this returns it takes no step and completes no
+        operation. Suspending a suspended or dead thread does nothing; suspending oneself returns after the
+        resumption. ``ContractError`` unless the current custodian solely manages it.
+
+        Source: Racket Reference, ``thread-suspend``."""
+        self._check_authority("suspend")
+        self._suspend()
+
+    def _suspend(self) -> None:
+        with self._lock:
+            if self._state >= RESULT or self.pending & SUSPEND:
+                return
+            self.pending |= SUSPEND
+            rare = self._rarely()
+            happened, rare.suspend_evt = rare.suspend_evt, None
+            rare.resume_evt = None if rare.resume_evt is None or rare.resume_evt.is_set else rare.resume_evt
+        if happened is not None:
+            happened.set(self)
+        me = current_or_none()
+        if self is me:
+            self.at_safepoint()
+        else:
+            _settle([self], SUSPEND, me)
+
+    def resume(self, benefactor: Any = None) -> None:
+        """Let it go on if it is suspended and has a custodian. With ``benefactor``, a thread or custodian:
+        it first gets its custodians; and with a thread, it is from now on resumed whenever that is, and
+        gets the custodians that that gets.
+
+        Source: Racket Reference, ``thread-resume``."""
+        if benefactor is not None:
+            if isinstance(benefactor, Custodian):
+                self._add_custodians([benefactor])
+            elif isinstance(benefactor, Controlled):
+                if benefactor is not self:
+                    benefactor._add_beneficiary(self)
+                    self._add_custodians(benefactor._managers())
+            else:
+                raise refuse("resume", "benefactor", "a thread or a custodian", benefactor, TypeError)
+        self._resume()
+
+    def _resume(self) -> None:
+        with self._lock:
+            if self._state >= RESULT or not self.pending & SUSPEND or not self._managers():
+                return
+            self.pending &= ~SUSPEND
+            rare = self._rarely()
+            happened, rare.resume_evt = rare.resume_evt, None
+            held = self._state == HELD
+            if held:
+                self._state = ALIVE
+                if rare.unbegun is not None:
+                    rare.unbegun.detach()
+                    rare.unbegun = None
+            elif self._state == FROZEN:
+                self._state = ALIVE
+                self.runtime.thaw(self, rare.thaw)
+        if happened is not None:
+            happened.set(self)
+        if held:
+            self.ready()
+        for other in self._living_beneficiaries():
+            other._resume()
+
+    def _add_beneficiary(self, other: Controlled) -> None:
+        """``other`` is resumed, and gets custodians, whenever we are and do."""
+        with self._lock:
+            rare = self._rarely()
+            known = [r for r in rare.beneficiaries or () if (t := r()) is not None and not t._ended()]
+            if not any(r() is other for r in known):
+                known.append(weakref.ref(other))
+            rare.beneficiaries = known
+
+    def _living_beneficiaries(self) -> list[Controlled]:
+        rare = self._rare
+        if rare is None or rare.beneficiaries is None:
+            return []
+        return [t for r in list(rare.beneficiaries) if (t := r()) is not None]
+
+    def _add_custodians(self, more: list[Custodian]) -> None:
+        """Let ``more`` manage it too; redundant subordinates are dropped. And so for its beneficiaries."""
+        more = [custodian for custodian in more if not custodian.is_shut_down]
+        with self._lock:
+            if self._state >= RESULT:
+                return
+            old = self._managers()
+            every = old + [c for c in more if c not in old]
+            kept = [c for c in every if not any(o is not c and o.manages(c) for o in every)]
+            if kept == old:
+                return
+            self._custodians = kept[0] if len(kept) == 1 else kept
+        for custodian in kept:
+            if custodian not in old:
+                custodian.adopt(self)
+        for other in self._living_beneficiaries():
+            other._add_custodians(more)
+
+    def _disown(self, custodian: Custodian) -> bool:
+        """``custodian`` has been shut down and manages it no more; whether nobody does now."""
+        with self._lock:
+            left = [c for c in self._managers() if c is not custodian]
+            self._custodians = None if not left else left[0] if len(left) == 1 else left
+            return not left and self._state < RESULT
+
+    def break_(self, kind: str | None = None) -> None:
+        """Register a break: ``None`` (as by Ctrl-C), ``'hang-up'`` or ``'terminate'``. It is raised in the
+        thread as a `Break` as soon as breaks are enabled there; one is pending at most, and a stronger kind
+        replaces a weaker one. Breaking a dead thread does nothing.
+
+        Source: Racket Reference, ``break-thread``."""
+        check_kind("break_", kind)
+        with self._lock:
+            if self._state >= RESULT:
+                return
+            rare = self._rarely()
+            rare.kind = Breaks.stronger(rare.kind, kind) if self.pending & BREAK else kind
+            self.pending |= BREAK
+        if self is current_or_none():
+            self.deliver_break()
+            return
+        self._poke()
+
+    def _poke(self) -> None:
+        """A break was registered, or enabled: see to it that it is noticed soon."""
+        if not self._breaks_enabled():
+            return
+        waiter = self.waiter
+        if waiter:
+            try:
+                waiter.pop()
+            except IndexError:
+                pass
+            else:
+                self.value = RETRY
+                self.ready()
+                return
+        if self._state == ALIVE:
+            self._ask_safepoint()
+
+    def poke_break(self) -> None:
+        """If a break is pending and breaks are enabled again: it is to be raised soon, but not just here."""
+        if self.pending & BREAK:
+            self._poke()
+
+    def _breaks_enabled(self) -> bool:
+        rare = self._rare
+        return rare is None or rare.breaks is None or rare.breaks.on
+
+    def deliver_break(self) -> None:
+        """Raise the pending break, if there is one and breaks are enabled. In the thread itself."""
+        if self.pending & BREAK and self._breaks_enabled():
+            error = self._take_break()
+            if error is not None:
+                raise error
+
+    def _take_break(self) -> BaseException | None:
+        """Take the pending break, as the exception to raise. Takes _lock."""
+        with self._lock:
+            if not self.pending & BREAK:
+                return None
+            self.pending &= ~BREAK
+            rare = self._rarely()
+            kind, rare.kind = rare.kind, None
+            asked, rare.asked = rare.asked, False
+        if asked:
+            safepoints.unwant(self)
+        return break_error(kind)
+
+    def raise_in(self, error: BaseException) -> None:
+        """Raise ``error`` at the operation on which it was blocked. The caller has claimed its waiter."""
+        with self._lock:
+            self._rarely().raising = error
+            self.pending |= RAISE
+        self.value = RETRY
+        self.ready()
+
+    # -- what the thread does about them ---------------------------------------------------------
+
+    def interruption(self, parked: bool) -> BaseException | None:
+        """What to raise where the thread stands; ``parked``: at an operation that was given up, or between
+        two, not at one that has happened. The thread is ours alone."""
+        if self.pending & KILL:
+            with self._lock:
+                self._rarely().throws += 1
+            return ThreadKilled()
+        if not parked:
+            if self.pending & BREAK and self._breaks_enabled():
+                self._ask_safepoint()
+            return None
+        if self.pending & RAISE:
+            with self._lock:
+                self.pending &= ~RAISE
+                rare = self._rarely()
+                error, rare.raising = rare.raising, None
+            return error
+        if self.pending & BREAK and self._breaks_enabled():
+            return self._take_break()
+        return None
+
+    def on_pending(self) -> bool:
+        """See `scheduler.Task.on_pending`. The thread is ours alone."""
+        if self._state >= RESULT:
+            return False
+        if self._hold():
+            return False
+        if self.pending & KILL and self._rare is not None and self._rare.throws > _MOST_THROWS:
+            self._end_as(KILLED, None)
+            return False
+        parked = self.waiter is None or self.value is RETRY
+        error = self.interruption(parked)
+        if error is None:
+            return True
+        # Nothing may be left of the value: who is given none (a putter) would find it at its next operation.
+        self.value = None
+        self._rarely().given = not parked
+        here.driver.step(self, self.coro.throw, error)
+        return False
+
+    def on_parked(self) -> None:
+        """See `scheduler.Task.on_parked`."""
+        if self.pending == BREAK and not self._breaks_enabled():
+            return
+        waiter = self.waiter
+        assert waiter is not None
+        try:
+            waiter.pop()
+        except IndexError:  # somebody else resumes us; on_pending will see to it
+            return
+        self.value = RETRY
+        if not self._hold():
+            self.ready()
+
+    def _hold(self) -> bool:
+        """If it is to be suspended: mark it so, and whether it was. The thread is ours alone."""
+        with self._lock:
+            if self.pending & (SUSPEND | KILL) != SUSPEND:
+                return False
+            self._state = HELD
+            if self.can_be_run and getcoroutinestate(self.coro) == CORO_CREATED:
+                # If nobody ever resumes it, its end is not that somebody forgot to await it.
+                unbegun = weakref.finalize(self, self.coro.close)
+                unbegun.atexit = False
+                self._rarely().unbegun = unbegun
+            return True
+
+    def at_safepoint(self) -> None:
+        """See `scheduler.safepoint`. In the thread's own OS thread, between two bytecodes."""
+        while self.pending & SUSPEND and not self.pending & KILL:
+            with self._lock:
+                if self.pending & (SUSPEND | KILL) != SUSPEND:
+                    break
+                rare = self._rarely()
+                if rare.thaw is None:
+                    rare.thaw = threading.Lock()
+                    rare.thaw.acquire()
+                self._state = FROZEN
+            if not self.runtime.freeze(self, rare.thaw):
+                self._state = ALIVE
+                break
+        if self.pending & KILL:
+            raise ThreadKilled
+        if not isinstance(sys.exception(), Break):  # not in the clean-up on the way out of a break
+            self.deliver_break()
+
+    def _ask_safepoint(self) -> None:
+        """Have `at_safepoint` called until it is acknowledged, or the thread has ended."""
+        with self._lock:
+            rare = self._rarely()
+            if self._state < RESULT and not rare.asked:
+                rare.asked = True
+                safepoints.want(self)
+
+    def _corner(self) -> None:
+        """It seems to sit in a call into C: see to it that it comes no further than that."""
+        os_thread = self._os_thread()
+        frame = None if os_thread is None else sys._current_frames().get(os_thread.ident)
+        if frame is not None:
+            safepoints.corner(self, frame.f_code)
+
+    def _sleeps(self) -> bool:
+        """Whether the OS thread in which it runs waits in the kernel rather than for a processor."""
+        os_thread = self._os_thread()
+        if os_thread is None:
+            return False
+        try:
+            with open(f"/proc/self/task/{os_thread.native_id}/stat", "rb") as stat:
+                return stat.read().rpartition(b")")[2].split()[0] in (b"S", b"D")
+        except OSError:  # not Linux, or gone
+            return True
+
+    def _os_thread(self) -> Any:
+        """The OS thread in which it runs."""
+        runtime = runtimes.get(self.key)
+        for worker in () if runtime is None else runtime.workers:
+            if worker.task is self:
+                return worker.os_thread
+        return None
+
+    def seize(self) -> bool:
+        """Try to become the only one who may run it; not for one that is suspended."""
+        waiter = self.waiter
+        if waiter:
+            try:
+                waiter.pop()
+            except IndexError:
+                pass
+            else:
+                self.value = RETRY
+                return True
+        runtime = runtimes.get(self.key)
+        return runtime is not None and runtime.unqueue(self)
+
+    def give_up(self, given: bool) -> None:
+        """See `scheduler.osthread`."""
+        self._rarely().given = given
+
+    def _end_as(self, state: int, outcome: Any) -> None:
+        raise NotImplementedError
+
+    # -- events of its state -----------------------------------------------------------------------
+
+    def resume_evt(self) -> Evt:
+        """An event ready when it runs, with the thread as its result. It stays ready if the thread is
+        suspended later; a fresh one is given after that.
+
+        Source: Racket Reference, ``thread-resume-evt``."""
+        with self._lock:
+            rare = self._rarely()
+            if rare.resume_evt is None:
+                rare.resume_evt = Latch()
+                if self._state < RESULT and not self.pending & SUSPEND:
+                    rare.resume_evt.set(self)
+            return rare.resume_evt
+
+    def suspend_evt(self) -> Evt:
+        """An event ready when it is suspended, with the thread as its result. It stays ready if the thread
+        is resumed later; a fresh one is given after that.
+
+        Source: Racket Reference, ``thread-suspend-evt``."""
+        with self._lock:
+            rare = self._rarely()
+            if rare.suspend_evt is None:
+                rare.suspend_evt = Latch()
+                if self._state < RESULT and self.pending & SUSPEND:
+                    rare.suspend_evt.set(self)
+            return rare.suspend_evt
+
+
+# -- for several at once ---------------------------------------------------------------------------
+
+
+def kill_all(threads: list[Any], really: bool = False) -> None:
+    """Kill ``threads``, the current one last. See `Controlled.kill`. ``really``: also those that are made to
+    be suspended instead."""
+    me = current_or_none()
+    myself = False
+    targets: list[Any] = []
+    for target in threads:
+        if not really and target._rare is not None and target._rare.suspend_to_kill:
+            target._suspend()
+            continue
+        if target is me:
+            myself = True
+            continue
+        with target._lock:
+            if target._state >= RESULT:
+                continue
+            target.pending |= KILL
+            if target._state == FROZEN:
+                target._state = ALIVE
+                target.runtime.thaw(target, target._rare.thaw)
+            held = target._state == HELD
+            if held:
+                target._state = ALIVE
+        if held:
+            _act(target, KILL)
+        targets.append(target)
+    _settle(targets, KILL, me)
+    if myself:
+        me.pending |= KILL
+        raise ThreadKilled
+
+
+def _act(target: Any, bit: int) -> None:
+    """``target`` has been seized: kill or hold it."""
+    if bit == SUSPEND:
+        if not target._hold():  # it was resumed meanwhile, or is to die
+            target.ready()
+        return
+    driver = current_driver()
+    if not target.can_be_run:
+        target.ready()
+        target.runtime.os_threads.let_end(target)
+    elif driver is not None and driver.key == target.key:
+        target.on_pending()
+    else:
+        target.inject()
+
+
+def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
+    """Wait until all ``targets`` have done what ``bit`` asks for: they are seized where that is possible,
+    and those in a step get a moment, then safepoints. One that reaches none sits in a C call, or runs its
+    clean-up elsewhere; it is not waited for, but stays asked."""
+    driver = current_driver()
+    key = 0 if driver is None else driver.key
+    start = monotonic()
+    bell = None
+    pause = 0.00005
+    asked = False
+    while True:
+        left = []
+        for target in targets:
+            if target._state >= HELD or not target.pending & bit:
+                continue
+            # Published under the lock; now look where it is. See the head.
+            # What we cannot run ourselves goes its own way once it is told.
+            if (bit == SUSPEND or target.key == key or target.waiter) and target.seize():
+                _act(target, bit)
+                if target._state >= HELD:
+                    continue
+            left.append(target)
+        targets = left
+        if not targets:
+            return
+        if me is not None and me.pending & KILL:  # two kill each other: neither waits for the other
+            raise ThreadKilled
+        passed = monotonic() - start
+        if not asked:
+            if passed > _COOPERATIVE:
+                asked = True
+                start = monotonic()  # from here on it has a chance to notice
+                for target in targets:
+                    target._ask_safepoint()
+        elif passed > _PATIENCE or (passed > _IN_C and all(target._sleeps() for target in targets)):
+            for target in targets:
+                target._corner()
+            return
+        if bell is None:
+            bell = threading.Lock()
+            bell.acquire()
+        bell.acquire(timeout=pause)
+        pause = min(pause * 2, 0.001)

@@ -1,0 +1,176 @@
+"""Custodians: who manages what, and what goes when a custodian is shut down.
+
+A custodian holds what it manages weakly: a thread that nobody can reach any more is collected although its
+custodian lives. References whose object is gone or has ended are swept when they may outnumber the others,
+so that a thread costs its custodian one weak reference and one append.
+
+Source: Racket Reference 14.7 (Custodians), 11.1.
+"""
+
+from __future__ import annotations
+
+import weakref
+from threading import Lock
+from typing import Any
+
+from scheduler import NoRuntime
+
+from .env import Env, current_env
+from .errors import ContractError, refuse
+
+
+class Custodian:
+    """Manages threads and other resources; `shutdown_all` ends them all.
+
+    ``with custodian:`` makes it the current one, in which new threads and resources are placed.
+    Source: Racket Reference, ``make-custodian``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_entered",
+        "_lock",
+        "_parent",
+        "_subordinates",
+        "is_shut_down",
+        "limit",
+        "members",
+    )
+
+    def __init__(self, parent: Custodian | None = None) -> None:
+        """A subordinate of ``parent``, by default of the current custodian. ``ContractError`` if that has
+        been shut down."""
+        if parent is None:
+            parent = current_custodian_or_none()
+            if parent is None:
+                raise NoRuntime("Custodian")
+        elif not isinstance(parent, Custodian):
+            raise refuse("Custodian", "parent", "a custodian", parent, TypeError)
+        self._setup(parent)
+        with parent._lock:
+            if parent.is_shut_down:
+                raise ContractError("Custodian: the parent custodian has been shut down")
+            parent._subordinates.append(self)
+
+    @classmethod
+    def root(cls) -> Custodian:
+        """The custodian at the top of a runtime."""
+        self = cls.__new__(cls)
+        self._setup(None)
+        return self
+
+    def _setup(self, parent: Custodian | None) -> None:
+        self._parent = parent
+        self._lock = Lock()
+        self._subordinates: list[Custodian] = []
+        self._entered: list[Any] = []
+        self.members: list[weakref.ref[Any]] = []
+        """Weak references to what is managed, dead ones among them; see `managed`."""
+        self.limit = 256
+        """How long ``members`` may become before the dead are swept out."""
+        self.is_shut_down = False
+        """Whether it has been shut down. Source: Racket Reference, ``custodian-shut-down?``."""
+
+    def manages(self, other: Custodian) -> bool:
+        """Whether ``other`` is this custodian or a subordinate of it, at any depth."""
+        above: Custodian | None = other
+        while above is not None:
+            if above is self:
+                return True
+            above = above._parent
+        return False
+
+    def adopt(self, member: Any) -> None:
+        """Begin to manage ``member``, which has ``_ended()``. Also written out in `rtsync.spawn`."""
+        self.members.append(weakref.ref(member))
+        if self.is_shut_down or len(self.members) > self.limit:
+            self.look_after(member)
+
+    def look_after(self, member: Any) -> None:
+        """``member`` has just been added: refuse it if we are shut down, sweep if there are many."""
+        # It was published in `members` first, and is_shut_down looked at then; who shuts us down sets that
+        # first and then goes through `members`. So it is refused here, or found there, or both.
+        if self.is_shut_down:
+            raise ContractError(f"{type(member).__name__}: the current custodian has been shut down")
+        with self._lock:
+            members = self.members
+            count = len(members)
+            if count > self.limit:
+                # In place: others append meanwhile, at the end.
+                members[:count] = [r for r in members[:count] if (m := r()) is not None and not m._ended()]
+                self.limit = max(256, 2 * len(members))
+
+    def managed(self) -> list[Any]:
+        """What this custodian itself manages now, without its subordinates."""
+        return [m for r in list(self.members) if (m := r()) is not None and not m._ended()]
+
+    def everything(self) -> list[Any]:
+        """What this custodian and all its subordinates manage now."""
+        found = self.managed()
+        for subordinate in list(self._subordinates):
+            found.extend(subordinate.everything())
+        return found
+
+    def close(self) -> list[tuple[Custodian, Any]]:
+        """Mark this custodian and its subordinates as shut down; what each of them managed."""
+        with self._lock:
+            self.is_shut_down = True
+        mine = [(self, member) for member in self.managed()]
+        for subordinate in list(self._subordinates):
+            mine.extend(subordinate.close())
+        self._subordinates.clear()
+        return mine
+
+    def shutdown_all(self) -> None:
+        """Shut down this custodian and its subordinates: threads that no other custodian manages are killed,
+        other resources closed, boxes emptied; the calling thread last, if it is among them. Nothing can
+        be created under it any more. ``ContractError`` if the current custodian does not manage it.
+
+        Source: Racket Reference, ``custodian-shutdown-all``."""
+        mine = current_custodian_or_none()
+        if mine is not None and not mine.manages(self) and not self.manages(mine):
+            raise ContractError("shutdown_all: the current custodian does not manage this one")
+        doomed: dict[Any, list[Any]] = {}
+        for manager, member in self.close():
+            if member._disown(manager):
+                doomed.setdefault(member.end_all, []).append(member)
+        # Threads last: the calling one may be among them.
+        for end_all, members in sorted(doomed.items(), key=lambda item: hasattr(item[1][0], "pending")):
+            end_all(members)
+
+    def managed_list(self) -> list[Any]:
+        """What it manages itself now, and its subordinate custodians.
+
+        Source: Racket Reference, ``custodian-managed-list``."""
+        return [*self.managed(), *self._subordinates]
+
+    def __enter__(self) -> Custodian:
+        self._entered.append(current_env.set(Env(self, current_env.get().group)))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        current_env.reset(self._entered.pop())
+
+    def __repr__(self) -> str:
+        return f"<Custodian{' shut down' if self.is_shut_down else ''} at {id(self):#x}>"
+
+
+def current_custodian_or_none() -> Custodian | None:
+    """The current thread's custodian, or ``None`` outside a runtime."""
+    env = current_env.get(None)
+    return None if env is None else env.custodian
+
+
+def current_custodian(*custodian: Custodian) -> Any:
+    """The current thread's custodian; with an argument, make that the current one.
+
+    Source: Racket Reference, ``current-custodian``."""
+    env = current_env.get(None)
+    if env is None:
+        raise NoRuntime("current_custodian")
+    if not custodian:
+        return env.custodian
+    if not isinstance(custodian[0], Custodian):
+        raise refuse("current_custodian", "custodian", "a custodian", custodian[0], TypeError)
+    current_env.set(Env(custodian[0], env.group))
+    return None

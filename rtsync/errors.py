@@ -1,0 +1,72 @@
+"""Every error that the library raises, and the checks that raise the common ones.
+
+Bad input is refused at the call, before anything has changed, in one form: the operation, the argument,
+what was expected and what came (`Semaphore: init must be a non-negative integer, got -1`).
+"""
+
+from __future__ import annotations
+
+from math import isnan
+
+from scheduler import BadYield, ForkError, NoRuntime, SchedulerError
+
+__all__ = [
+    "BadYield",
+    "ContractError",
+    "Deadlock",
+    "ForkError",
+    "NoRuntime",
+    "SchedulerError",
+    "ThreadDead",
+    "ThreadKilled",
+]
+
+
+class ContractError(Exception):
+    """An operation was used in a state that forbids it. Nothing has changed."""
+
+
+class ThreadDead(Exception):
+    """A message was sent to a thread that has ended."""
+
+
+class ThreadKilled(BaseException):
+    """Raised inside a thread that is being killed, and by `Thread.join` of one that was.
+
+    Inside, it lets ``finally`` and ``with`` do their work; catching it does not save the thread.
+    """
+
+
+class Deadlock(Exception):
+    """The main thread waits for something that can never happen.
+
+    Its text lists every blocked thread, what it waits on and where.
+    """
+
+
+def refuse(operation: str, argument: str, expected: str, got: object, kind: type[Exception]) -> Exception:
+    """The error for one bad argument, to be raised by the caller."""
+    return kind(f"{operation}: {argument} must be {expected}, got {got!r}")
+
+
+def check_callable(operation: str, argument: str, value: object) -> None:
+    """Refuse what cannot be called."""
+    if not callable(value):
+        raise refuse(operation, argument, "callable", value, TypeError)
+
+
+def check_count(operation: str, argument: str, value: object, least: int = 0) -> None:
+    """Refuse what is not an integer of at least ``least`` (0 or 1)."""
+    expected = "a positive integer" if least else "a non-negative integer"
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, int)):
+        raise refuse(operation, argument, expected, value, TypeError)
+    if value < least:
+        raise refuse(operation, argument, expected, value, ValueError)
+
+
+def check_seconds(operation: str, argument: str, value: object) -> None:
+    """Refuse what is not a non-negative number of seconds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise refuse(operation, argument, "a non-negative number of seconds", value, TypeError)
+    if value < 0 or isnan(value):
+        raise refuse(operation, argument, "a non-negative number of seconds", value, ValueError)

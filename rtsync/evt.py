@@ -1,0 +1,329 @@
+"""Synchronizable events: what they are, and how bigger ones are made from smaller ones.
+
+A *base event* is something a thread can wait for: a channel's next value, a semaphore's count, the end of
+a thread. It is a lock and three functions, after Reppy's Concurrent ML and Guile Fibers:
+
+* ``_poll()``: take the event if it is ready now and give its result, else `NOT_READY`;
+* ``_block(waiter, case)``: put the waiter where the one who makes the event ready will find it (gives
+  ``None``; only deadlines give something else);
+* ``_leave(waiter)``: the waiter was claimed through another event; forget it.
+
+``_poll`` and ``_block`` are called with ``_lock`` held, ``_leave`` without. ``_lock`` may be ``None`` for an
+event that needs none. Everything else here is a *combinator*: it holds other events and is taken apart by
+`rtsync.sync` each time a thread synchronizes.
+
+Differences from Racket: a handler may be ``async``; tail calls are asked for by returning ``tail(...)``;
+a class becomes an event by ``__evt__`` and a foreign type by `register_evt`.
+
+Source: Racket Reference 11.2.1 (Events).
+"""
+
+from __future__ import annotations
+
+from _thread import RLock
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import singledispatch
+from inspect import markcoroutinefunction
+from typing import Any
+
+from scheduler import defer, nested
+from scheduler.safepoint import transparent
+
+from .errors import check_callable, refuse
+from .waiter import NOT_READY, WaitQueue, wake_all
+
+
+class Evt:
+    """A synchronizable event: pass it to `sync`, alone or with others."""
+
+    __slots__ = ()
+
+    def wrap(self, f: Callable[[Any], Any]) -> Evt:
+        """An event ready with this one, whose result is ``f(result)``. ``f`` runs in the synchronizing
+        thread with breaks disabled and may be ``async``; what it raises comes out of `sync`.
+
+        Source: Racket Reference, ``wrap-evt``."""
+        check_callable("wrap", "f", f)
+        return Wrap(self, f, False)
+
+    def handle(self, f: Callable[[Any], Any]) -> Evt:
+        """Like `wrap`, but ``f`` is called in tail position (it may return ``tail(...)``) and breaks stay
+        as they are, unless the result is itself wrapped.
+
+        Source: Racket Reference, ``handle-evt``."""
+        check_callable("handle", "f", f)
+        return Wrap(self, f, True)
+
+    def replace(self, f: Callable[[Any], Any]) -> Evt:
+        """Once this event is ready, `sync` goes on with the event ``f(result)`` in its place. What this
+        event has consumed stays consumed even when another event is chosen in the end.
+
+        Source: Racket Reference, ``replace-evt``."""
+        check_callable("replace", "f", f)
+        return Replace(self, f)
+
+
+class BaseEvt(Evt):
+    """An event with the interface that the page's head describes."""
+
+    __slots__ = ()
+
+    _lock: Any
+
+    def _poll(self) -> Any:
+        raise NotImplementedError
+
+    def _block(self, waiter: list[Any], case: Any) -> Any:
+        raise NotImplementedError
+
+    def _leave(self, waiter: list[Any]) -> None:
+        raise NotImplementedError
+
+
+class LocalEvt(Evt):
+    """An event whose meaning depends on the thread or runtime that synchronizes on it."""
+
+    __slots__ = ()
+
+    def _localize(self) -> BaseEvt:
+        """The base event it is in the current OS thread's driver."""
+        raise NotImplementedError
+
+
+class Wrap(Evt):
+    """`Evt.wrap` and `Evt.handle`."""
+
+    __slots__ = ("evt", "f", "is_handle")
+
+    def __init__(self, evt: Evt, f: Callable[[Any], Any], is_handle: bool) -> None:
+        self.evt = evt
+        self.f = f
+        self.is_handle = is_handle
+
+
+class Replace(Evt):
+    """`Evt.replace`."""
+
+    __slots__ = ("evt", "f")
+
+    def __init__(self, evt: Evt, f: Callable[[Any], Any]) -> None:
+        self.evt = evt
+        self.f = f
+
+
+class Choice(Evt):
+    """`choice`."""
+
+    __slots__ = ("evts",)
+
+    def __init__(self, evts: tuple[Any, ...]) -> None:
+        self.evts = evts
+
+
+class Guard(Evt):
+    """`guard`, `nack_guard` and `poll_guard`, by ``kind``."""
+
+    __slots__ = ("f", "kind")
+
+    def __init__(self, f: Callable[..., Any], kind: str) -> None:
+        self.f = f
+        self.kind = kind
+
+
+def choice(*evts: Any) -> Evt:
+    """An event ready when any of ``evts`` is; its result is that of the one chosen. With none: never ready.
+
+    Source: Racket Reference, ``choice-evt``."""
+    for position, evt in enumerate(evts):
+        check_evt("choice", f"evts[{position}]", evt)
+    return Choice(evts)
+
+
+def guard(f: Callable[[], Any]) -> Evt:
+    """An event made anew by ``f()`` each time a thread synchronizes on it. If ``f`` gives something that
+    is no event, the guard is ready at once with itself as its result. ``f`` may be ``async``.
+
+    Source: Racket Reference, ``guard-evt``."""
+    check_callable("guard", "f", f)
+    return Guard(f, "guard")
+
+
+def nack_guard(f: Callable[[Evt], Any]) -> Evt:
+    """Like `guard` with ``f(nack)``: the event ``nack`` becomes ready when the guard's event is not chosen
+    (another was, control left the `sync`, the thread ended, or ``f`` itself failed).
+
+    Source: Racket Reference, ``nack-guard-evt``."""
+    check_callable("nack_guard", "f", f)
+    return Guard(f, "nack_guard")
+
+
+def poll_guard(f: Callable[[bool], Any]) -> Evt:
+    """Like `guard` with ``f(polling)``: ``True`` when the `sync` only polls.
+
+    Source: Racket Reference, ``poll-guard-evt``."""
+    check_callable("poll_guard", "f", f)
+    return Guard(f, "poll_guard")
+
+
+class _Always(BaseEvt):
+    """Ready, with itself as the result."""
+
+    __slots__ = ()
+
+    _lock = None
+
+    def _poll(self) -> Any:
+        return self
+
+    def __repr__(self) -> str:
+        return "always"
+
+
+class _Never(Evt):
+    """Never ready."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "never"
+
+
+always = _Always()
+"""An event that is always ready; its result is itself. Source: Racket Reference, ``always-evt``."""
+
+never = _Never()
+"""An event that is never ready. Source: Racket Reference, ``never-evt``."""
+
+
+class Ready(BaseEvt):
+    """Ready at once with a given result."""
+
+    __slots__ = ("value",)
+
+    _lock = None
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def _poll(self) -> Any:
+        return self.value
+
+
+class Latch(BaseEvt):
+    """Something that happens once, and has happened from then on. Nacks, ends and external completions."""
+
+    __slots__ = ("__weakref__", "_lock", "_waiters", "is_set", "value")
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._waiters: WaitQueue | None = None
+        self.is_set = False
+        self.value: Any = self
+
+    def set(self, *value: Any) -> bool:
+        """Let it have happened, with itself or the given value as its result; whether this call did it.
+        Any OS thread; takes _lock."""
+        with self._lock:
+            if self.is_set:
+                return False
+            if nested(self._lock):
+                defer(lambda: self.set(*value))
+                return True
+            self.value = value[0] if value else self
+            self.is_set = True
+            waiters, self._waiters = self._waiters, None
+        if waiters:
+            wake_all(waiters, self.value)
+        return True
+
+    def _poll(self) -> Any:
+        return self.value if self.is_set else NOT_READY
+
+    def _block(self, waiter: list[Any], case: Any) -> None:
+        if self._waiters is None:
+            self._waiters = WaitQueue()
+        self._waiters.append((waiter, case))
+
+    def _leave(self, waiter: list[Any]) -> None:
+        waiters = self._waiters
+        if waiters is not None:
+            waiters.left(self._lock)
+
+
+@singledispatch
+def to_evt(value: Any) -> Any:
+    """The event that ``value`` stands for, or ``None``. Extended by `register_evt`."""
+    return None
+
+
+def register_evt(kind: type, f: Callable[[Any], Any]) -> None:
+    """Make the instances of ``kind`` events: ``f(instance)`` gives the event each time a thread
+    synchronizes on one.
+
+    Source: Racket Reference, ``prop:evt``, for types that are not ours."""
+    if not isinstance(kind, type):
+        raise refuse("register_evt", "kind", "a class", kind, TypeError)
+    check_callable("register_evt", "f", f)
+    to_evt.register(kind, f)
+
+
+def is_evt(value: object) -> bool:
+    """Whether ``value`` may be passed to `sync`. Source: Racket Reference, ``evt?``."""
+    return (
+        isinstance(value, Evt)
+        or hasattr(type(value), "__evt__")
+        or to_evt.dispatch(type(value)) is not to_evt.dispatch(object)
+    )
+
+
+def check_evt(operation: str, argument: str, value: object) -> None:
+    """Refuse what is no event."""
+    if not is_evt(value):
+        raise refuse(operation, argument, "an event", value, TypeError)
+
+
+class Tail:
+    """A call that is still to be made. See `tail`."""
+
+    __slots__ = ("args", "fn")
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.fn = fn
+        self.args = args
+
+
+def tail(fn: Callable[..., Any], *args: Any) -> Tail:
+    """Return this from a function to have ``fn(*args)`` called in its place, without growing the stack.
+
+    The base of every thread, and `call`, make the call. So a handler may "call" the loop that it is part
+    of for ever: ``ch.handle(lambda v: tail(loop, state + v))``.
+    """
+    check_callable("tail", "fn", fn)
+    return Tail(fn, args)
+
+
+@markcoroutinefunction
+def call(fn: Callable[..., Any], *args: Any) -> Coroutine[Any, Any, Any]:
+    """Call ``fn(*args)``, plain or ``async``, and make the tail calls that it asks for; the last result."""
+    check_callable("call", "fn", fn)
+    return _call(Tail(fn, args))
+
+
+@transparent
+async def _call(first: Tail) -> Any:
+    return await settle(first)
+
+
+_call.__name__ = _call.__qualname__ = "call"
+
+
+@transparent
+async def settle(result: Any) -> Any:
+    """Await ``result`` while it is a coroutine and make the calls that it asks for."""
+    while True:
+        if isinstance(result, Tail):
+            result = result.fn(*result.args)
+        elif isinstance(result, Awaitable):
+            result = await result
+        else:
+            return result

@@ -1,0 +1,165 @@
+"""OS-backed threads, and waiting in any OS thread at all.
+
+Source: SPEC; Racket Reference 11.1.1 (``thread``, with the pools of newer releases).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from types import CoroutineType
+from typing import Any, ClassVar
+
+from scheduler import OsDriver, block, current_driver, here
+from scheduler.safepoint import base, transparent
+
+from .control import SUSPEND
+from .errors import ContractError, refuse
+from .evt import Tail, is_evt, settle
+from .sync import sync
+from .thread import Thread
+from .waiter import RETRY
+
+
+class OsThread(Thread):
+    """A thread that runs a plain function on an OS thread of its own."""
+
+    __slots__ = ("_driver", "_mine", "_threads", "parker")
+
+    can_be_run: ClassVar[bool] = False
+
+    def __init__(self, key: int, call: Callable[[], Any], context: Context, custodian: Any) -> None:
+        super().__init__(key, _Standing(call), context, custodian)
+        self.parker = threading.Lock()
+        self.parker.acquire()
+        self._threads = self.runtime.os_threads
+        self._mine: threading.Thread | None = None
+        self._driver: OsDriver | None = None
+
+    def _os_thread(self) -> Any:
+        return self._mine
+
+    def stack(self) -> tuple[Any, Any]:
+        """The coroutine of the operation it is in, and its innermost Python frame."""
+        frame = None if self._mine is None else sys._current_frames().get(self._mine.ident or 0)
+        return (None if self._driver is None else self._driver.op), frame
+
+    def ready(self) -> None:
+        self._threads.ready(self)
+
+    def seize(self) -> bool:
+        waiter = self.waiter
+        if waiter:
+            try:
+                waiter.pop()
+            except IndexError:
+                return False
+            self.value = RETRY
+            return True
+        return False
+
+    def is_retry(self, value: Any) -> bool:
+        """Whether ``value`` says that an operation was given up."""
+        return value is RETRY
+
+    def main(self) -> None:
+        """Its whole life, on its OS thread."""
+        driver = OsThreadDriver(self, self.runtime, self.runtime.os_threads.timers)
+        here.driver = self._driver = driver
+        self._mine = threading.current_thread()
+        try:
+            self.context.run(self._body, driver, self.coro)
+        finally:
+            del here.driver
+
+    @base
+    def _body(self, driver: OsDriver, standing: _Standing) -> None:
+        try:
+            if self.pending:
+                self.at_safepoint()
+            result = standing.call()
+            while True:
+                if type(result) is Tail:
+                    result = result.fn(*result.args)
+                elif type(result) is CoroutineType:
+                    result = driver.drive(result)
+                else:
+                    break
+        except BaseException as error:
+            self.fail(error)
+        else:
+            self.finish(result)
+
+    def os_interruption(self, standing: bool, value: Any) -> BaseException | None:
+        """See `scheduler.osthread.OsTask.os_interruption`."""
+        if self.pending & SUSPEND:
+            try:
+                self.at_safepoint()
+            except BaseException as error:
+                return error
+        return self.interruption(standing or value is RETRY)
+
+
+class OsThreadDriver(OsDriver):
+    """The driver of an OS-backed thread: blocking is the business of the runtime's `OsThreads`."""
+
+    def give_way(self) -> None:
+        self.home.os_threads.give_way(self.task)  # type: ignore[union-attr]
+
+    def wait(self) -> None:
+        if self.forked is not None:
+            super().wait()
+        threads = self.home.os_threads  # type: ignore[union-attr]
+        threads.block(self.task, super().wait if self.timers.armed else None)
+
+
+class _Standing:
+    """In place of a coroutine: the call that an OS-backed thread makes."""
+
+    __slots__ = ("__qualname__", "call")
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call = call
+        self.__qualname__ = str(getattr(call, "__qualname__", "thread"))
+
+    def send(self, value: Any) -> Any:
+        raise AssertionError("an OS-backed thread is not stepped")
+
+
+class Call:
+    """``fn(*args)`` to be made later; named after ``fn``."""
+
+    __slots__ = ("__qualname__", "args", "fn")
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.fn = fn
+        self.args = args
+        self.__qualname__ = str(getattr(fn, "__qualname__", "thread"))
+
+    @transparent
+    def __call__(self) -> Any:
+        return self.fn(*self.args)
+
+
+def block_on(op: Any) -> Any:
+    """Wait for ``op``, any awaitable of this library or an event, in an OS thread: its result or exception.
+
+    Works in OS-backed threads and in any OS thread that the program started itself, with or without a
+    running runtime. In a coroutine thread use ``await``."""
+    if isinstance(op, CoroutineType):
+        coro: Any = op
+    elif is_evt(op):
+        coro = sync(op)
+    elif isinstance(op, Awaitable):
+        coro = settle(op)
+    else:
+        raise refuse("block_on", "op", "an awaitable or an event", op, TypeError)
+    driver = current_driver()
+    if driver is not None and driver.key:
+        coro.close()
+        raise ContractError(
+            "block_on: this is a coroutine thread, which must not block its worker; use await"
+        )
+    return block(coro)

@@ -1,0 +1,398 @@
+"""Running a program: `run`, and the runtime object behind it.
+
+A runtime of the library is the engine's, plus what only the library can know: the root custodian, the main
+thread, OS-backed threads, and when nothing can ever happen again.
+
+Source: SPEC of `run`; Racket Reference 11.1 (the main thread), 18.3 (exit).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+import traceback
+from _thread import RLock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
+
+import scheduler
+from scheduler import Task, block, current_driver, defer
+from scheduler.task import runtimes
+from scheduler.timers import FAR
+
+from .breaks import BreakHangUp, BreakTerminate
+from .control import FAILED, KILLED, Controlled, kill_all
+from .custodian import Custodian
+from .deadlock import deadlock_report
+from .env import Env, Parameter, current_env
+from .errors import ContractError, Deadlock, ForkError, ThreadKilled, check_callable, check_count, refuse
+from .evt import BaseEvt, Evt
+from .os_thread import Call, OsThread
+from .os_threads import OsThreads
+from .spawn import is_async
+from .sync import sync
+from .thread import Thread
+from .waiter import NOT_READY, WaitQueue, wake_all
+
+_RECHECK = 1.0
+"""Seconds between two looks for a deadlock while OS threads that are none of ours could still help."""
+
+SIGHUP = getattr(signal, "SIGHUP", 1)
+SIGTERM = signal.SIGTERM
+_KINDS: dict[int, str | None] = {signal.SIGINT: None, SIGTERM: "terminate"}
+if hasattr(signal, "SIGHUP"):
+    _KINDS[signal.SIGHUP] = "hang-up"
+
+_PATIENCE = 2.0
+"""Seconds that the end of `run` waits for steps that reach no safepoint (calls into C)."""
+
+
+def report_uncaught(thread: Thread, error: BaseException) -> None:
+    """Write the thread's name and the traceback to standard error: the default handler."""
+    text = "".join(traceback.format_exception(error))
+    sys.stderr.write(f"uncaught exception in thread {thread.name}:\n{text}")
+    sys.stderr.flush()
+
+
+def _check_handler(handler: Any) -> Any:
+    check_callable("uncaught_exception_handler", "handler", handler)
+    return handler
+
+
+uncaught_exception_handler = Parameter("uncaught_exception_handler", report_uncaught, _check_handler)
+"""The function that is told ``(thread, error)`` when a thread ends by an exception. A parameter: call it
+without an argument to read it, with one to set it for this thread and those it creates.
+
+Source: Racket Reference, ``uncaught-exception-handler``."""
+
+
+class Runtime(scheduler.Runtime):
+    """A place for threads to run: workers, timers, a root custodian.
+
+    ``with Runtime(workers=2) as runtime: runtime.run(main)``; `run` makes one for you.
+    """
+
+    def __init__(self, workers: int | None = None, *, name: str = "rtsync", seed: int | None = None) -> None:
+        """``workers``: OS threads for coroutine threads (default: the processors this process may use).
+        ``seed`` fixes the pseudo-random choices of `sync` on each worker."""
+        if workers is not None:
+            check_count("Runtime", "workers", workers, 1)
+        if not isinstance(name, str):
+            raise refuse("Runtime", "name", "a string", name, TypeError)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise refuse("Runtime", "seed", "an integer or None", seed, TypeError)
+        super().__init__(workers, name=name, seed=seed)
+        self.root = Custodian.root()
+        self.main: Thread | None = None
+        self.os_threads = OsThreads(self)
+        self._idle_evt = _IdleEvt()
+        self._wall_offset = time.time() - time.monotonic()
+
+    # -- running a program -----------------------------------------------------------------------
+
+    def run(self, main: Callable[..., Any], *args: Any) -> Any:
+        """Run ``main(*args)`` as the main thread; its result or exception. Then all other threads are
+        killed. Starts the runtime if it does not run, and stops it again in that case."""
+        check_callable("run", "main", main)
+        driver = current_driver()
+        if driver is not None and driver.home is not None:
+            raise ContractError(
+                "run: this OS thread already runs in a runtime; start a thread with thread(main)"
+            )
+        if self.forked:
+            raise ForkError
+        if self.main is not None:
+            raise ContractError(
+                "run: this runtime already runs a main thread; start another with thread(main)"
+            )
+        if self.root.is_shut_down:
+            self.root = Custodian.root()
+        started = not self.running
+        if started:
+            self.start()
+        try:
+            with signals_as_breaks() as arrived:
+                thread = self._start_main(main, args)
+                try:
+                    arrived(thread)
+                    self._wait_for(thread)
+                finally:
+                    # By an exception here too: the main thread goes first, then the others.
+                    self._shut_down()
+        finally:
+            if started:
+                self.close()
+        state, outcome = thread._state, thread._outcome
+        self.main = None
+        if state == FAILED:
+            if isinstance(outcome, (BreakHangUp, BreakTerminate)):
+                sys.exit(128 + (SIGTERM if isinstance(outcome, BreakTerminate) else SIGHUP))
+            raise outcome
+        if state == KILLED:
+            raise ThreadKilled("run: the main thread was killed")
+        return outcome
+
+    def _start_main(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Thread:
+        """Make and start the main thread: on a worker, because what an OS thread makes is cheaper to use
+        for itself than for others (see `scheduler.refcount`)."""
+        made: list[Any] = []
+        bell = threading.Lock()
+        bell.acquire()
+
+        async def begin() -> None:
+            try:
+                made.append(self._make_main(main, args))
+            except BaseException as error:
+                made.append(error)
+            bell.release()
+
+        self.inject(Task(self, begin(), copy_context()))
+        bell.acquire()
+        if isinstance(made[0], BaseException):
+            raise made[0]
+        return made[0]  # type: ignore[no-any-return]
+
+    def _make_main(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Thread:
+        context = copy_context()
+        context.run(current_env.set, Env(self.root))
+        thread: Thread
+        if is_async(main):
+            thread = Thread(self.key, main(*args), context, self.root)
+        else:
+            thread = OsThread(self.key, Call(main, args), context, self.root)
+        self.main = thread
+        self.root.adopt(thread)
+        if isinstance(thread, OsThread):
+            self.os_threads.start(thread)
+        else:
+            self.inject(thread)
+        return thread
+
+    def _wait_for(self, thread: Thread, patience: float | None = None) -> None:
+        """Wait until ``thread`` has ended, or some seconds. In an OS thread that is no worker."""
+        me = threading.current_thread()
+        self.blocked.add(me)
+        try:
+            block(sync(thread, timeout=patience))
+        finally:
+            self.blocked.discard(me)
+
+    def _shut_down(self) -> None:
+        """Kill what is left. In an OS thread that is no worker."""
+        left = [member for _, member in self.root.close() if isinstance(member, Controlled)]
+        if not left:
+            return
+        context = copy_context()
+        context.run(current_env.set, Env(Custodian.root()))
+        reaper = Thread(self.key, _reap(left), context, None)
+        self.inject(reaper)
+        self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
+
+    def __enter__(self) -> Runtime:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- for the rest of the library ---------------------------------------------------------------
+
+    def wall_time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def report(self, task: Task, error: BaseException) -> None:
+        if not isinstance(task, Thread):
+            super().report(task, error)
+            return
+        handler = task.context.get(uncaught_exception_handler._variable, report_uncaught)
+        try:
+            handler(task, error)
+        except BaseException as second:
+            second.__context__ = error
+            super().report(task, second)
+
+    def freeze(self, thread: Thread, thaw: Any) -> bool:
+        """Block this OS thread, in which ``thread`` was stopped inside a step, until `thaw`; whether that is
+        possible."""
+        if isinstance(thread, OsThread):
+            self.os_threads.freeze()
+        else:
+            with self.lock:
+                self.frozen += 1
+            self.nudge()  # who is idle may now see that all are
+        thaw.acquire()
+        return True
+
+    def thaw(self, thread: Thread, thaw: Any) -> None:
+        """Let a frozen thread go on. By whoever has taken it out of that state."""
+        if isinstance(thread, OsThread):
+            self.os_threads.thaw()
+        else:
+            with self.lock:
+                self.frozen -= 1
+        thaw.release()
+
+    def unqueue(self, task: Task) -> bool:
+        """Take a task out of whatever run queue it is in; whether it was in one. Any OS thread."""
+        for queue in (self.injected, *(q for w in self.workers for q in (w.next, w.queue))):
+            try:
+                queue.remove(task)
+            except ValueError:
+                continue
+            return True
+        return False
+
+    def idle_evt(self, result: Evt) -> BaseEvt:
+        """The base event of `idle`, which is ready when this runtime is idle."""
+        self._idle_evt.result = result
+        return self._idle_evt
+
+    def idle_hook(self) -> None:
+        """See `scheduler.Runtime.idle_hook`: idle events, then deadlocks."""
+        turns = self.turns()
+        if (
+            self.all_idle()
+            and not self.os_threads.active
+            and not self.has_work()
+            and not defer.busy
+            # A second look: what was seen above at different moments holds together if nobody has had a
+            # turn meanwhile.
+            and self.turns() == turns
+            and self.all_idle()
+        ):
+            self.nothing_runs()
+
+    def turns(self) -> tuple[int, int, int]:
+        """Changes whenever a worker or an OS-backed thread has run in between."""
+        return (sum(worker.parks for worker in self.workers), self.capacity, self.os_threads.turns)
+
+    def is_quiet(self) -> bool:
+        """Whether nothing here will happen by itself: nobody runs, no timer, no descriptor."""
+        return (
+            self.all_idle()
+            and not self.os_threads.active
+            and not self.os_threads.timed
+            and not self.timers.armed
+            and not self.poller.busy
+            and not self.has_work()
+        )
+
+    def nothing_runs(self) -> None:
+        """No thread of this runtime can run: let idle events happen, or else see whether that is the end."""
+        if self._idle_evt.fire():
+            return
+        main = self.main
+        if main is None or self.timers.armed or self.poller.busy or self.os_threads.timed:
+            return
+        waiter = main.waiter
+        turns = self.turns()
+        if not waiter or self.foreign_os_threads():
+            return
+        report = deadlock_report(self)
+        if self.turns() != turns or not self.all_idle() or self.has_work():
+            return
+        try:
+            waiter.pop()
+        except IndexError:
+            return
+        main.raise_in(Deadlock(report))
+
+    def foreign_os_threads(self) -> list[threading.Thread]:
+        """OS threads that the program started itself: while there are any, something may still happen."""
+        ours = set(self.os_threads.own)
+        for runtime in list(runtimes.values()):
+            if runtime is self or (isinstance(runtime, Runtime) and runtime.is_quiet()):
+                ours |= runtime.own_os_threads()
+        return [
+            t
+            for t in threading.enumerate()
+            if t not in ours and t.is_alive() and not isinstance(t, threading._DummyThread)
+        ]
+
+    def longest_sleep(self) -> float:
+        # If not all of the process is ours, what is a deadlock changes without our being told.
+        return _RECHECK if self.main is not None else FAR
+
+    def own_os_threads(self) -> set[threading.Thread]:
+        return super().own_os_threads() | self.os_threads.own
+
+
+@contextmanager
+def signals_as_breaks() -> Iterator[Callable[[Thread], None]]:
+    """While the block runs, Ctrl-C, SIGHUP and SIGTERM arrive as breaks in the thread that the given function
+    is told, also those that came before it was. Only the main OS thread can have that; elsewhere nothing
+    is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda main: None
+        return
+    early: list[int] = []
+    told: list[Thread] = []
+
+    def arrive(number: int, frame: Any) -> None:
+        if not told:
+            early.append(number)
+            return
+        # We may be in the middle of an operation of ours in this OS thread: so from another one.
+        defer(lambda: told[0].break_(_KINDS[number]))
+
+    def tell(main: Thread) -> None:
+        told.append(main)
+        for number in early:
+            main.break_(_KINDS[number])
+
+    old = {number: signal.signal(number, arrive) for number in _KINDS}
+    try:
+        yield tell
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+async def _reap(threads: list[Controlled]) -> None:
+    kill_all(threads, really=True)
+
+
+class _IdleEvt(BaseEvt):
+    """Ready when no thread of a runtime can run: fired by the worker that goes idle last."""
+
+    __slots__ = ("_lock", "_queue", "result")
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._queue = WaitQueue()
+        self.result: Any = None
+
+    def _poll(self) -> Any:
+        return NOT_READY  # we run, so it is not idle
+
+    def _block(self, waiter: list[Any], case: Any) -> None:
+        self._queue.append((waiter, case))
+
+    def _leave(self, waiter: list[Any]) -> None:
+        self._queue.left(self._lock)
+
+    def fire(self) -> bool:
+        """Wake who waits for idleness; whether anyone did."""
+        with self._lock:
+            entries = [entry for entry in self._queue if entry[0]]
+            self._queue.clear()
+        wake_all(entries, self.result)
+        return bool(entries)
+
+
+def run(main: Callable[..., Any], *args: Any, workers: int | None = None) -> Any:
+    """Run ``main(*args)``, ``async`` or plain, as the main thread of a new runtime; its result or exception.
+
+    ``workers``: OS threads for coroutine threads, by default the processors this process may use. When
+    ``main`` ends, all other threads are killed. Raises `Deadlock` when ``main`` waits for something that
+    can never happen.
+    """
+    check_callable("run", "main", main)
+    if workers is not None:
+        check_count("run", "workers", workers, 1)
+    return Runtime(workers).run(main, *args)

@@ -1,0 +1,164 @@
+"""Semaphores: a count, and a fair queue of those who wait for it.
+
+A post hands its unit to the first waiter directly, so a positive count means that nobody waits, and a
+newcomer cannot overtake the queue.
+
+Source: Racket Reference 11.2.3 (Semaphores).
+"""
+
+from __future__ import annotations
+
+from _thread import RLock
+from collections.abc import Generator
+from typing import Any
+
+from scheduler import Parking, defer, direct, nested
+
+from .current import was_given
+from .errors import ContractError, check_count
+from .evt import BaseEvt
+from .waiter import NOT_READY, RETRY, SPARE, WaitQueue
+
+
+class Semaphore(BaseEvt):
+    """A counting semaphore with a fair queue. As an event: ready when the count is positive, taking it
+    decrements the count, the result is the semaphore.
+
+    ``async with sem`` waits and posts again at the end. Usable from any OS thread (`block_on`).
+    Source: Racket Reference, ``make-semaphore``.
+    """
+
+    __slots__ = ("__weakref__", "_count", "_lock", "_queue")
+
+    def __init__(self, init: int = 0) -> None:
+        """``init`` is the first count. ``TypeError`` or ``ValueError`` for what is no count."""
+        check_count("Semaphore", "init", init)
+        # Re-entrant, here and in channels: see `scheduler.deferred`. It costs no more than a plain lock.
+        self._lock = RLock()
+        self._count = init
+        self._queue = WaitQueue()
+
+    @property
+    def count(self) -> int:
+        """The count now; it may have changed by the time you look at it."""
+        return self._count
+
+    def post(self) -> None:
+        """Increment the count, or rather hand the unit to the first that waits. Never blocks.
+
+        Source: Racket Reference, ``semaphore-post``."""
+        lock = self._lock
+        lock.acquire()
+        queue = self._queue
+        while queue:
+            try:
+                entry = queue.popleft()
+                waiter, case, peek = entry
+                task = waiter.pop()
+            except IndexError:
+                if nested(lock):
+                    queue.appendleft(entry)
+                    break
+                continue
+            task.value = self if case is None else (case, peek or self)
+            if peek:
+                task.ready()
+                continue
+            lock.release()
+            task.ready()
+            return
+        if nested(lock):
+            lock.release()
+            defer(self.post)
+            return
+        self._count += 1
+        lock.release()
+
+    @direct
+    def wait(self) -> Generator[Parking, Any]:
+        """Wait until the count is positive, and decrement it.
+
+        Source: Racket Reference, ``semaphore-wait``."""
+        lock = self._lock
+        while True:
+            lock.acquire()
+            if self._count:
+                self._count -= 1
+                lock.release()
+                return
+            waiter: list[Any] = []
+            self._queue.append((waiter, None, None))
+            try:
+                if (yield waiter, lock) is not RETRY:
+                    return
+            except BaseException:
+                if was_given(waiter):  # killed after a post had chosen us: the unit goes to the next
+                    self.post()
+                else:
+                    self._leave(waiter)
+                raise
+            self._leave(waiter)
+
+    def try_wait(self) -> bool:
+        """Decrement the count if it is positive; whether it was.
+
+        Source: Racket Reference, ``semaphore-try-wait?``."""
+        with self._lock:
+            if not self._count:
+                return False
+            self._count -= 1
+            return True
+
+    def peek_evt(self) -> SemaphorePeek:
+        """An event ready when `wait` would not block; it takes nothing, its result is itself.
+
+        Source: Racket Reference, ``semaphore-peek-evt``."""
+        return SemaphorePeek(self)
+
+    async def __aenter__(self) -> None:
+        await self.wait()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.post()
+
+    def __repr__(self) -> str:
+        return f"<Semaphore {self._count}{f', {n} waiting' if (n := len(self._queue)) else ''}>"
+
+    def __reduce__(self) -> Any:
+        raise ContractError("Semaphore: cannot be copied or pickled; it belongs to its process")
+
+    # -- as an event ---------------------------------------------------------------------------
+
+    def _poll(self) -> Any:
+        if self._count:
+            self._count -= 1
+            return self
+        return NOT_READY
+
+    def _block(self, waiter: list[Any], case: Any) -> None:
+        self._queue.append((waiter, case, None))
+
+    def _leave(self, waiter: list[Any]) -> None:
+        self._queue.left(self._lock, SPARE)
+
+
+class SemaphorePeek(BaseEvt):
+    """`Semaphore.peek_evt`: waits in the semaphore's queue without taking anything."""
+
+    __slots__ = ("_lock", "_semaphore")
+
+    def __init__(self, semaphore: Semaphore) -> None:
+        self._semaphore = semaphore
+        self._lock = semaphore._lock
+
+    def _poll(self) -> Any:
+        return self if self._semaphore._count else NOT_READY
+
+    def _block(self, waiter: list[Any], case: Any) -> None:
+        self._semaphore._queue.append((waiter, case, self))
+
+    def _leave(self, waiter: list[Any]) -> None:
+        self._semaphore._leave(waiter)
+
+    def __repr__(self) -> str:
+        return f"<peek of {self._semaphore!r}>"

@@ -1,0 +1,115 @@
+"""`thread`: how a new thread comes to be.
+
+Source: Racket Reference 11.1.1 (Creating Threads).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import copy_context
+from inspect import iscoroutinefunction
+from types import CoroutineType
+from typing import Any, Final
+from weakref import ref
+
+from scheduler import NoRuntime, here
+
+from .breaks import Breaks
+from .env import current_env
+from .errors import ContractError, check_callable, refuse
+from .evt import settle
+from .os_thread import Call, OsThread
+from .thread import Thread
+
+_CO_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
+
+
+def is_async(fn: Any) -> bool:
+    """Whether calling ``fn`` gives a coroutine, as far as one can know before: an ``async def``, a
+    `functools.partial` or method of one, an object whose ``__call__`` is one, or what is marked as one."""
+    return iscoroutinefunction(fn) or iscoroutinefunction(type(fn).__call__)
+
+
+def thread(
+    fn: Callable[..., Any],
+    *args: Any,
+    pool: Any = None,
+    keep: bool = True,
+    name: str | None = None,
+    suspend_to_kill: bool = False,
+) -> Thread:
+    """Run ``fn(*args)`` in a new thread, and give that at once.
+
+    An ``async def`` makes a coroutine thread, which the runtime's workers run; a plain function makes a
+    thread on an OS thread of its own, with the same operations through `block_on`. ``keep=False`` drops
+    the result; ``suspend_to_kill=True`` has it suspended where others would be killed. The thread is
+    managed by the current custodian and inherits a copy of the context.
+
+    Source: Racket Reference, ``thread``.
+    """
+    try:
+        driver = here.driver
+        runtime = driver.home
+    except AttributeError:
+        runtime = None
+    try:
+        coroutine = fn.__code__.co_flags & _CO_COROUTINE
+    except AttributeError:
+        check_callable("thread", "fn", fn)
+        coroutine = 0
+    if not coroutine:
+        coroutine = is_async(fn)
+    if runtime is None:
+        raise NoRuntime("thread")
+    options = name is not None or keep is not True or suspend_to_kill is not False or pool is not None
+    if options:
+        _check_options(pool, keep, name, suspend_to_kill)
+    custodian = current_env.get().custodian
+    made: Thread
+    if coroutine:
+        coro = fn(*args)
+        made = Thread(
+            runtime.key, coro if type(coro) is CoroutineType else settle(coro), copy_context(), custodian
+        )
+    else:
+        made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
+    rare = driver.task._rare
+    if rare is not None and rare.breaks is not None and not rare.breaks.entered:
+        made._rarely().breaks = Breaks(False)
+    if options:
+        rare = made._rarely()
+        rare.name = name
+        rare.keep = keep
+        rare.suspend_to_kill = suspend_to_kill
+    # Custodian.adopt, written out
+    members = custodian.members
+    members.append(ref(made))
+    if custodian.is_shut_down or len(members) > custodian.limit:
+        _look_after(custodian, made)
+    if not coroutine:
+        runtime.os_threads.start(made)
+    elif driver.key == made.key and not driver.next:  # `Task.ready`, its usual case
+        driver.next.append(made)
+    else:
+        made.ready()
+    return made
+
+
+def _look_after(custodian: Any, made: Thread) -> None:
+    try:
+        custodian.look_after(made)
+    except ContractError:
+        if type(made) is Thread:
+            made.coro.close()  # it is not to be missed that it was never awaited
+        raise
+
+
+def _check_options(pool: Any, keep: Any, name: Any, suspend_to_kill: Any) -> None:
+    if pool is not None:
+        raise refuse("thread", "pool", "None (there are no other pools yet)", pool, TypeError)
+    if not isinstance(keep, bool):
+        raise refuse("thread", "keep", "a bool", keep, TypeError)
+    if name is not None and not isinstance(name, str):
+        raise refuse("thread", "name", "a string", name, TypeError)
+    if not isinstance(suspend_to_kill, bool):
+        raise refuse("thread", "suspend_to_kill", "a bool", suspend_to_kill, TypeError)

@@ -1,0 +1,441 @@
+"""`sync`: wait for the first of several events. The commit protocol.
+
+1. *Expand.* Guards are run, choices flattened; what remains is a list of *cases*: a base event, the
+   functions to apply to its result (innermost first) and the nacks of the guards around it.
+2. *Lock* all base events involved, in the order of the addresses of their locks. Two threads that each
+   synchronize on both ends of the same channels would otherwise each hold what the other wants.
+3. *Poll* each case, beginning at a pseudo-random one. A poll takes the event, and where there is another
+   side (who puts to the channel) claims that side's waiter: its thread cannot be claimed by anyone else
+   from then on, nor can ours, which no queue holds yet. So we need not claim ourselves, and cannot meet
+   ourselves in a queue.
+4. If none is ready, *enqueue* the same waiter on all, and park; the locks are let go as the commit of the
+   parking. Until then nobody sees any of the entries.
+5. Whoever claims the waiter leaves ``(position, value)``. Back in our thread: leave the other queues, let the
+   nacks of what was not chosen happen, apply the functions.
+
+While all locks are held nothing but deque operations, pushes to run queues and claims happen: no code of
+users, no other lock of ours (the engine's own locks are leaves). Deadlines are armed by the commit.
+
+Source: Racket Reference 11.2.1; J. Reppy, *Concurrent Programming in ML*; Go's ``selectgo`` for the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from inspect import markcoroutinefunction
+from types import CoroutineType
+from typing import Any, Final
+
+from scheduler import NoRuntime, Parking, current_driver, direct, here
+from scheduler.safepoint import transparent
+from scheduler.timers import FAR
+
+from .breaks import NoBreaks
+from .env import Parameter
+from .errors import check_seconds, refuse
+from .evt import (
+    BaseEvt,
+    Choice,
+    Evt,
+    Guard,
+    Latch,
+    LocalEvt,
+    Ready,
+    Replace,
+    Tail,
+    Wrap,
+    _Never,
+    check_evt,
+    is_evt,
+    settle,
+    to_evt,
+)
+from .waiter import NOT_READY, RETRY, Locks
+
+# What is to be done with the result of a case, as (what, function): the kinds of steps after a choice.
+_WRAP: Final = 0
+_HANDLE: Final = 1
+_REPLACE: Final = 2
+
+
+class _NOTHING:
+    """The result of a poll that found nothing, or of a timeout."""
+
+
+class _Generator(Parameter):
+    """`current_evt_pseudo_random_generator`; knows whether it was ever set, so that `sync` need not look."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        super().__init__("current_evt_pseudo_random_generator", None, _check_generator)
+        self.used = False
+
+    def write(self, value: Any) -> None:
+        """Set the generator of this thread."""
+        self.used = True
+        super().write(value)
+
+
+def _check_generator(value: Any) -> Any:
+    if value is not None and not callable(getattr(value, "random", None)):
+        raise refuse(
+            "current_evt_pseudo_random_generator", "generator", "a random.Random or None", value, TypeError
+        )
+    return value
+
+
+current_evt_pseudo_random_generator = _generator = _Generator()
+"""The generator (a `random.Random`) by which `sync` chooses among several ready events; ``None`` for the
+worker's own, which the runtime's seed decides. A parameter: read without an argument, set with one.
+
+Source: Racket Reference, ``current-evt-pseudo-random-generator``."""
+
+
+def _choice(driver: Any) -> Any:
+    """What draws the number of a choice in this thread."""
+    generator = _generator.read()
+    return driver.choose if generator is None else generator.random
+
+
+class Deadline(BaseEvt):
+    """A time on the clock of one timer queue, for one `sync`. Result: given at its making.
+
+    The lock of the timers is taken last, by the commit: it is one for a whole runtime, and is not to be held
+    while others are waited for. The waiter has been armed by then, so the timer may fire at once.
+    """
+
+    __slots__ = ("_case", "_deadline", "_timer", "_timers", "_value", "_waiter")
+
+    _lock = None
+
+    def __init__(self, timers: Any, deadline: float, value: Any) -> None:
+        self._timers = timers
+        self._deadline = deadline
+        self._value = value
+        self._timer: Any = None
+
+    def _poll(self) -> Any:
+        return self._value if self._timers.clock() >= self._deadline else NOT_READY
+
+    def _block(self, waiter: list[Any], case: Any) -> bool:
+        self._waiter = waiter
+        self._case = case
+        return True
+
+    def arm(self) -> None:
+        """Begin to run. As part of the commit."""
+        timers = self._timers
+        with timers.lock:
+            self._timer = timers.arm(self._deadline, self._waiter, (self._case, self._value))
+
+    def _leave(self, waiter: list[Any]) -> None:
+        if self._timer is not None:
+            self._timers.disarm(self._timer)
+
+
+@markcoroutinefunction
+def sync(*evts: Any, timeout: Any = None, default: Any = None) -> Coroutine[Any, Any, Any]:
+    """Wait until one of ``evts`` is ready and give its result; among several ready ones the choice is
+    pseudo-random.
+
+    ``timeout``: ``None`` waits for ever; a number of seconds (0: only look) after which the result is
+    ``default``; or a function, called when nothing is ready at once, whose result is then given.
+    Raises ``TypeError`` for what is no event, ``ValueError`` for a negative time, and whatever the
+    functions inside the events raise.
+
+    Source: Racket Reference, ``sync`` and ``sync/timeout``.
+    """
+    if timeout is None and len(evts) == 2:
+        one, two = evts
+        if isinstance(one, BaseEvt) and isinstance(two, BaseEvt):
+            return _choose_two(one, two)
+    plain = True
+    for evt in evts:
+        if not isinstance(evt, BaseEvt):
+            plain = False
+            if not isinstance(evt, Evt):
+                check_evt("sync", f"evts[{evts.index(evt)}]", evt)
+    if timeout is not None:
+        if callable(timeout):
+            return _sync(evts, timeout, default)
+        check_seconds("sync", "timeout", timeout)
+        if timeout == FAR:
+            timeout = None
+    if plain:
+        return _choose(evts, timeout, True, default)
+    return _sync(evts, timeout, default)
+
+
+@transparent
+async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any) -> Any:
+    driver = current_driver()
+    if driver is None:
+        raise NoRuntime("sync")
+    poll = timeout is not None and (callable(timeout) or timeout == 0)
+    cases = Cases(poll)
+    try:
+        for evt in evts:
+            await cases.add(evt, (), ())
+        if callable(timeout):
+            limit: Any = 0
+        elif timeout is None or poll:
+            limit = timeout
+        else:
+            started = driver.clock()
+            limit = timeout
+        while True:
+            position, value = await _choose(cases.bases, limit, False, None)
+            if value is _NOTHING:
+                break
+            steps = cases.steps[position]
+            if cases.nacks and not any(what == _REPLACE for what, _ in steps):
+                cases.deny(cases.kept[position])
+            if not steps:
+                return value
+            last = len(steps) - 1
+            for number, (what, f) in enumerate(steps):
+                if what == _WRAP or (what == _HANDLE and number < last):
+                    with NoBreaks():
+                        value = f(value)
+                        if isinstance(value, (CoroutineType, Tail)):
+                            value = await settle(value)
+                    continue
+                value = f(value)
+                if what == _REPLACE:
+                    # Its place is taken by the event f gave, with what was around it; the others stay.
+                    if isinstance(value, CoroutineType):
+                        value = await value
+                    if not is_evt(value):
+                        raise refuse("replace", "the result of f", "an event", value, TypeError)
+                    kept = cases.remove(position)
+                    await cases.add(value, steps[number + 1 :], kept)
+                    if limit:  # what is left of the time
+                        limit = max(0, started + timeout - current_driver().clock())
+                    break
+                return await value if isinstance(value, CoroutineType) else value
+            else:
+                return value
+    finally:
+        if cases.nacks:  # nothing was chosen: control leaves, or the time is over
+            cases.deny(())
+    if callable(timeout):
+        value = timeout()
+        return await value if isinstance(value, CoroutineType) else value
+    return default
+
+
+@direct
+def _choose(bases: Any, timeout: Any, plain: bool, default: Any) -> Generator[Parking, Any, Any]:
+    """Steps 2 to 5 of the protocol: position and result of the chosen one of ``bases``, and `_NOTHING` as the
+    result after ``timeout`` seconds; with ``plain`` only the result, or ``default``.
+
+    The case of an event is its position, which costs nothing to make and to compare.
+    """
+    try:
+        driver = here.driver
+    except AttributeError:
+        raise NoRuntime("sync") from None
+    many = len(bases)
+    limit: Deadline | None = None
+    while True:
+        if many == 1:
+            lock = bases[0]._lock
+            commit: Any = lock
+            if lock is None:
+                commit = Locks()
+            else:
+                lock.acquire()
+            order: Any = (0,)
+        else:
+            commit = _in_order([base._lock for base in bases])
+            for lock in commit:
+                lock.acquire()
+            first = int((driver.choose if not _generator.used else _choice(driver))() * many)
+            order = (*range(first, many), *range(first))
+        for position in order:
+            value = bases[position]._poll()
+            if value is not NOT_READY:
+                commit.release()
+                return value if plain else (position, value)
+        if timeout is not None:
+            if limit is None:
+                limit = Deadline(driver.timers, driver.clock() + timeout, _NOTHING)
+            if timeout == 0 or limit._poll() is _NOTHING:
+                commit.release()
+                return default if plain else (None, _NOTHING)
+        waiter: list[Any] = []
+        late: Any = None
+        for position, base in enumerate(bases):
+            if base._block(waiter, position):
+                late = [base] if late is None else [*late, base]
+        if limit is not None:
+            limit._block(waiter, None)
+            late = [limit] if late is None else [*late, limit]
+        if late is not None:
+            commit = ArmAndRelease(late, commit)
+        try:
+            chosen = yield waiter, commit
+        except BaseException:
+            _leave(bases, waiter, limit)
+            raise
+        if chosen is RETRY:
+            _leave(bases, waiter, limit)
+            continue
+        position, value = chosen
+        if value is _NOTHING:
+            _leave(bases, waiter, None)
+            return default if plain else chosen
+        for other, base in enumerate(bases):
+            if other != position:
+                base._leave(waiter)
+        if limit is not None:
+            limit._leave(waiter)
+        return value if plain else chosen
+
+
+@direct
+def _choose_two(one: Any, two: Any) -> Generator[Parking, Any, Any]:
+    """`_choose` for the most frequent case, two base events and no timeout, at half the cost: the result."""
+    try:
+        driver = here.driver
+    except AttributeError:
+        raise NoRuntime("sync") from None
+    first, second = one._lock, two._lock
+    if first is None or second is None or first is second:
+        commit = _in_order((first, second))
+    else:
+        commit = Locks((first, second) if id(first) < id(second) else (second, first))
+    if (driver.choose if not _generator.used else _choice(driver))() < 0.5:
+        one, two = two, one
+    while True:
+        for lock in commit:
+            lock.acquire()
+        value = one._poll()
+        if value is NOT_READY:
+            value = two._poll()
+        if value is not NOT_READY:
+            commit.release()
+            return value
+        waiter: list[Any] = []
+        publish: Any = commit
+        late = one._block(waiter, False)
+        if two._block(waiter, True) or late:
+            deadlines = [evt for evt in (one, two) if isinstance(evt, Deadline)]
+            publish = ArmAndRelease(deadlines, commit)
+        try:
+            chosen = yield waiter, publish
+        except BaseException:
+            _leave((one, two), waiter, None)
+            raise
+        if chosen is RETRY:
+            _leave((one, two), waiter, None)
+            continue
+        # The case of an event is whether it is the second.
+        (one if chosen[0] else two)._leave(waiter)
+        return chosen[1]
+
+
+# What a warning or a stack shows for the coroutine that `sync` gives.
+for _made in (_choose, _choose_two, _sync):
+    _made.__name__ = _made.__qualname__ = "sync"
+del _made
+
+
+def _leave(bases: Any, waiter: list[Any], limit: Deadline | None) -> None:
+    """The waiter was claimed through none of ``bases``."""
+    for base in bases:
+        base._leave(waiter)
+    if limit is not None:
+        limit._leave(waiter)
+
+
+class ArmAndRelease:
+    """The commit of a `sync` with deadlines."""
+
+    __slots__ = ("_deadlines", "_locks")
+
+    def __init__(self, deadlines: list[Deadline], locks: Any) -> None:
+        self._deadlines = deadlines
+        self._locks = locks
+
+    def release(self) -> None:
+        """Arm them, then let go of the locks."""
+        for deadline in self._deadlines:
+            deadline.arm()
+        self._locks.release()
+
+
+def _in_order(locks: Any) -> Locks:
+    """Each lock once, in the global order."""
+    return Locks(sorted({lock for lock in locks if lock is not None}, key=id))
+
+
+class Cases:
+    """The cases of one `sync` that is not plain."""
+
+    __slots__ = ("_poll", "bases", "kept", "nacks", "steps")
+
+    def __init__(self, poll: bool) -> None:
+        self._poll = poll
+        self.bases: list[BaseEvt] = []
+        self.steps: list[tuple[Any, ...]] = []  # what is to be done with each result
+        self.kept: list[tuple[Latch, ...]] = []  # nacks that do not happen if it is chosen
+        self.nacks: list[Latch] = []  # all that have not happened yet
+
+    def remove(self, position: int) -> tuple[Latch, ...]:
+        """Forget a case; the nacks around it."""
+        del self.bases[position]
+        del self.steps[position]
+        return self.kept.pop(position)
+
+    def deny(self, kept: tuple[Latch, ...]) -> None:
+        """Let all nacks happen but those around the chosen case; once."""
+        for nack in self.nacks:
+            if nack not in kept:
+                nack.set()
+        self.nacks.clear()
+
+    @transparent
+    async def add(self, evt: Any, steps: tuple[Any, ...], kept: tuple[Latch, ...]) -> None:
+        """Take ``evt`` apart, which has ``steps`` around it and stands in the guards of ``kept``."""
+        while True:
+            if isinstance(evt, BaseEvt):
+                break
+            if isinstance(evt, Wrap):
+                steps = ((_HANDLE if evt.is_handle else _WRAP, evt.f), *steps)
+                evt = evt.evt
+            elif isinstance(evt, LocalEvt):
+                evt = evt._localize()
+                break
+            elif isinstance(evt, Choice):
+                for part in evt.evts:
+                    await self.add(part, steps, kept)
+                return
+            elif isinstance(evt, Replace):
+                steps = ((_REPLACE, evt.f), *steps)
+                evt = evt.evt
+            elif isinstance(evt, Guard):
+                if evt.kind == "nack_guard":
+                    nack = Latch()
+                    self.nacks.append(nack)
+                    kept = (*kept, nack)
+                    made = evt.f(nack)
+                elif evt.kind == "poll_guard":
+                    made = evt.f(self._poll)
+                else:
+                    made = evt.f()
+                if isinstance(made, CoroutineType):
+                    made = await made
+                evt = made if is_evt(made) else Ready(evt)
+            elif isinstance(evt, _Never):
+                return
+            elif hasattr(type(evt), "__evt__"):
+                made = evt.__evt__()
+                evt = made if made is not evt and is_evt(made) else Ready(evt)
+            else:
+                made = to_evt(evt)
+                evt = made if made is not evt and is_evt(made) else Ready(evt)
+        self.bases.append(evt)
+        self.steps.append(steps)
+        self.kept.append(kept)

@@ -1,0 +1,170 @@
+"""Testing concurrent code: the deterministic scheduler, virtual time, and many seeds.
+
+``run_deterministic(main, seed=7)`` runs a program step by step in an order that the seed decides, with time
+that jumps; ``explore(main, seeds=200)`` does so for many seeds and names the one that fails, by which the
+failure can be repeated. With the pytest plugin (loaded automatically) ``async def`` tests run too:
+
+    @pytest.mark.rtsync(seeds=100)      # deterministic, one run per seed
+    async def test_handover(): ...
+
+    @pytest.mark.rtsync(workers=2)      # on a real runtime
+    async def test_for_real(): ...
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from scheduler import current_driver
+from scheduler.deterministic import Baton, Deterministic
+
+from .errors import check_callable, check_count, refuse
+from .os_thread import OsThread
+from .os_threads import OsThreads
+from .runtime import Runtime
+from .thread import Thread
+
+__all__ = ["DeterministicRuntime", "explore", "run_deterministic"]
+
+_EPOCH = 1_700_000_000.0
+"""What the wall clock shows when virtual time begins."""
+
+
+class DeterministicRuntime(Deterministic, Runtime):
+    """A `Runtime` whose every choice comes from a seed. Time is virtual and starts at 0."""
+
+    def __init__(self, seed: int = 0, *, name: str = "deterministic") -> None:
+        """``seed``: any integer; the same one gives the same run of the same program."""
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise refuse("DeterministicRuntime", "seed", "an integer", seed, TypeError)
+        Deterministic.__init__(self, seed, name=name)
+        self.os_threads: OsThreads = _BatonThreads(self)
+
+    def wall_time(self) -> float:
+        return _EPOCH + self.time
+
+    def foreign_os_threads(self) -> list[threading.Thread]:
+        return []  # an outsider would not be deterministic
+
+    def freeze(self, thread: Thread, thaw: Any) -> bool:
+        # There is no other OS thread to go on. Who suspends itself stops at its next operation.
+        return isinstance(thread, OsThread) and self.os_threads.hold(thread, thaw)  # type: ignore[attr-defined]
+
+    def thaw(self, thread: Thread, thaw: Any) -> None:
+        thaw.release()
+
+    def unqueue(self, task: Any) -> bool:
+        for queue in self.queued():
+            try:
+                queue.remove(task)
+            except ValueError:
+                continue
+            return True
+        return False
+
+    def step(self, task: Any) -> None:
+        if isinstance(task, OsThread):
+            self.os_threads.step(task)  # type: ignore[attr-defined]
+        else:
+            super().step(task)
+
+    def nothing_runs(self) -> bool:  # type: ignore[override]
+        if self._idle_evt.fire():
+            return True
+        if Deterministic.nothing_runs(self):
+            return True
+        Runtime.nothing_runs(self)  # a deadlock is raised in the main thread
+        return bool(self.injected or self.worker.next or self.worker.queue)
+
+    def _start_main(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Thread:
+        return self._make_main(main, args)
+
+    def _wait_for(self, thread: Thread, patience: float | None = None) -> None:
+        self.run_until(lambda: thread.dead)
+
+
+class _BatonThreads(OsThreads):
+    """OS-backed threads that run one at a time, when the scheduler picks them."""
+
+    def __init__(self, runtime: DeterministicRuntime) -> None:
+        super().__init__(runtime)
+        self.timers = runtime.timers
+        self._baton = Baton()
+
+    def start(self, thread: OsThread) -> None:
+        os_thread = threading.Thread(target=self._run, args=(thread,), daemon=True)
+        os_thread.start()
+        self._runtime.inject(thread)
+
+    def _run(self, thread: OsThread) -> None:
+        thread.parker.acquire()
+        try:
+            thread.main()
+        finally:
+            self._baton.give_back()
+
+    def step(self, thread: OsThread) -> None:
+        """Let it run until it blocks, gives way or ends. By the scheduler."""
+        self._baton.hand_to(thread.parker)
+
+    def ready(self, thread: OsThread) -> None:
+        self._runtime.inject(thread)
+
+    def block(self, thread: OsThread, wait: Callable[[], None] | None) -> None:
+        self._baton.give_back()
+        thread.parker.acquire()
+
+    def hold(self, thread: OsThread, thaw: Any) -> bool:
+        """Wait for ``thaw`` without the baton."""
+        self._baton.give_back()
+        thaw.acquire()
+        self._runtime.inject(thread)
+        thread.parker.acquire()
+        return True
+
+    def give_way(self, thread: OsThread) -> None:
+        self._runtime.inject(thread)
+        self.block(thread, None)
+
+    def let_end(self, thread: OsThread) -> None:
+        driver = current_driver()
+        if driver is not None and driver.runtime is self._runtime:
+            while not thread.dead and self._runtime.unqueue(thread):
+                self.step(thread)
+
+
+def run_deterministic(main: Callable[..., Any], *args: Any, seed: int = 0) -> Any:
+    """Run ``main(*args)`` as `run` does, on the deterministic scheduler with ``seed``; its result or
+    exception."""
+    check_callable("run_deterministic", "main", main)
+    return DeterministicRuntime(seed).run(main, *args)
+
+
+def explore(main: Callable[..., Any], *args: Any, seeds: Any = 100) -> None:
+    """Run ``main(*args)`` once for each of ``seeds`` (a number of them, or the seeds themselves). The first
+    failure is raised with a note that names its seed."""
+    check_callable("explore", "main", main)
+    if isinstance(seeds, int):
+        check_count("explore", "seeds", seeds, 1)
+        seeds = range(seeds)
+    elif isinstance(seeds, str) or not hasattr(seeds, "__iter__"):
+        raise refuse("explore", "seeds", "a number of seeds or the seeds", seeds, TypeError)
+    for seed in seeds:
+        try:
+            run_deterministic(main, *args, seed=seed)
+        except BaseException as error:
+            error.add_note(f"failed with seed {seed}; repeat with run_deterministic(..., seed={seed})")
+            raise
+
+
+def wait_real(predicate: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """In an OS thread outside a runtime: look until ``predicate()`` holds, at most ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True

@@ -1,0 +1,271 @@
+"""Threads: what they are, how they begin and end, and their mailboxes.
+
+A `Thread` is the engine's task, an event, and a mailbox in one object, because there may be a million of
+them. How others stop it is in `rtsync.control`; a thread that runs a plain function is in
+`rtsync.os_thread`.
+
+Source: Racket Reference 11.1 (Threads).
+"""
+
+from __future__ import annotations
+
+from _thread import RLock
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from types import CoroutineType
+from typing import Any
+
+from scheduler import Parking, defer, direct, nested, safepoints
+from scheduler.task import runtimes
+
+from .control import ALIVE, FAILED, KILL, KILLED, RESULT, Controlled
+from .current import current
+from .errors import ContractError, ThreadDead, ThreadKilled, check_callable
+from .evt import BaseEvt, Evt, Latch, Tail, settle
+from .mailbox import Mailbox
+from .waiter import NOT_READY, RETRY, wake_all
+
+
+class Thread(Controlled, BaseEvt):
+    """A thread of control. Made by `thread`; as an event: ready when it has ended, result itself.
+
+    Source: Racket Reference 11.1.1.
+    """
+
+    __slots__ = ("_mail", "_outcome", "_waiters")
+
+    _mail: Mailbox | None
+    _outcome: Any  # result or exception; not there before the end
+    _waiters: list[Any] | None  # as a `WaitQueue`; a list is cheaper to make, and rarely more than one wait
+
+    def __init__(self, key: int, coro: Any, context: Context, custodian: Any) -> None:
+        # Task.__init__ is written out, and what few threads need is in `Rare`: spawning is a hot path, and
+        # each field costs 15 ns and 8 bytes.
+        self.key = key
+        self.coro = coro
+        self.context = context
+        self.value = None
+        self.pending = 0
+        self.waiter = None
+        self._custodians = custodian
+        self._lock = RLock()
+        self._mail = None
+        self._rare = None
+        self._state = ALIVE
+        self._waiters = None
+
+    @property
+    def name(self) -> str:
+        """Given at creation, or made from the function's name."""
+        if self._rare is not None and self._rare.name is not None:
+            return self._rare.name
+        return str(getattr(self.coro, "__qualname__", "thread"))
+
+    def __repr__(self) -> str:
+        state = ("running", "suspended", "suspended", "ended", "failed", "killed")[self._state]
+        return f"<Thread {self.name} {state} at {id(self):#x}>"
+
+    def __reduce__(self) -> Any:
+        raise ContractError("Thread: cannot be copied or pickled; it belongs to its process")
+
+    # -- waiting for its end -------------------------------------------------------------------
+
+    def wait(self, fail: Callable[[], Any] | None = None) -> Coroutine[Any, Any, Any]:
+        """Wait until it has ended: its result (``None`` if started with ``keep=False``), or if it failed or
+        was killed that of ``fail()``, or ``None``.
+
+        Source: Racket Reference, ``thread-wait``."""
+        if fail is not None:
+            check_callable("wait", "fail", fail)
+        return self._wait(fail)
+
+    async def _wait(self, fail: Callable[[], Any] | None) -> Any:
+        if self._state < RESULT:
+            await self._end()
+        if self._state == RESULT:
+            return self._outcome
+        return None if fail is None else await settle(fail())
+
+    @direct
+    def join(self) -> Generator[Parking, Any, Any]:
+        """Wait until it has ended: its result, or its exception, or `ThreadKilled`."""
+        while self._state < RESULT:
+            # `_end`, written out: a coroutine less in the path of spawn and join.
+            lock = self._lock
+            lock.acquire()
+            if self._state >= RESULT:
+                lock.release()
+                break
+            waiter: list[Any] = []
+            if self._waiters is None:
+                self._waiters = [(waiter, None)]
+            else:
+                self._waiters.append((waiter, None))
+            try:
+                if (yield waiter, lock) is RETRY:
+                    self._leave(waiter)
+            except BaseException:
+                self._leave(waiter)
+                raise
+        if self._state == RESULT:
+            return self._outcome
+        if self._state == FAILED:
+            raise self._outcome
+        raise ThreadKilled(f"join: {self!r} was killed")
+
+    @direct
+    def _end(self) -> Generator[Parking, Any]:
+        while True:
+            lock = self._lock
+            lock.acquire()
+            if self._state >= RESULT:
+                lock.release()
+                return
+            waiter: list[Any] = []
+            self._block(waiter, None)
+            try:
+                if (yield waiter, lock) is not RETRY:
+                    return
+            except BaseException:
+                self._leave(waiter)
+                raise
+            self._leave(waiter)
+
+    def dead_evt(self) -> Evt:
+        """An event ready when it has ended; always the same object, its result itself, and it does not keep
+        the thread alive. Source: Racket Reference, ``thread-dead-evt``."""
+        with self._lock:
+            rare = self._rarely()
+            if rare.dead_evt is None:
+                rare.dead_evt = Latch()
+                if self._state >= RESULT:
+                    rare.dead_evt.set()
+            return rare.dead_evt
+
+    def _poll(self) -> Any:
+        return self if self._state >= RESULT else NOT_READY
+
+    def _block(self, waiter: list[Any], case: Any) -> None:
+        if self._waiters is None:
+            self._waiters = [(waiter, case)]
+        else:
+            self._waiters.append((waiter, case))
+
+    def _leave(self, waiter: list[Any]) -> None:
+        with self._lock:
+            waiters = self._waiters
+            if waiters is None or nested(self._lock):
+                return
+            rare = self._rarely()
+            rare.left += 1
+            if rare.left * 2 > len(waiters):
+                rare.left = 0
+                self._waiters = [entry for entry in waiters if entry[0]] or None
+
+    # -- its end, in its OS thread -----------------------------------------------------------------
+
+    def finish(self, value: Any) -> None:
+        if self.pending or self._rare is not None or type(value) is Tail:
+            self._finish_rarely(value)
+            return
+        lock = self._lock
+        lock.acquire()
+        self._outcome = value
+        self._state = RESULT
+        waiters = self._waiters
+        self._waiters = None
+        if self._mail is not None:
+            self._mail = None
+        lock.release()
+        if waiters is not None:  # `wake_all`, written out
+            for waiter, case in waiters:
+                try:
+                    task = waiter.pop()
+                except IndexError:
+                    continue
+                task.value = self if case is None else (case, self)
+                task.ready()
+
+    def _finish_rarely(self, value: Any) -> None:
+        """The coroutine returned, and something is special about that."""
+        if self.pending & KILL:
+            self._end_as(KILLED, None)
+        elif type(value) is Tail:
+            try:
+                result = value.fn(*value.args)
+            except BaseException as error:
+                self.fail(error)
+                return
+            self.coro = result if type(result) is CoroutineType else settle(result)
+            self.waiter = None
+            self.ready()
+        else:
+            self._end_as(RESULT, value if self._rare is None or self._rare.keep else None)
+
+    def fail(self, error: BaseException) -> None:
+        if self.pending & KILL and isinstance(error, ThreadKilled):
+            self._end_as(KILLED, None)
+            return
+        runtime = runtimes.get(self.key)
+        if runtime is not None and runtime.main is not self and not isinstance(error, SystemExit):
+            runtime.report(self, error)
+        self._end_as(FAILED, error)
+
+    def _end_as(self, state: int, outcome: Any) -> None:
+        with self._lock:
+            if self._state >= RESULT:
+                return
+            if nested(self._lock):
+                defer(lambda: self._end_as(state, outcome))
+                return
+            self._outcome = outcome
+            self._state = state
+            waiters, rare = self._waiters, self._rare
+            self._waiters = self._mail = None
+            asked = rare is not None and rare.asked
+            if rare is not None:
+                rare.asked = False
+        if asked:
+            safepoints.unwant(self)
+        if waiters is not None:
+            wake_all(waiters, self)
+        if rare is not None and rare.dead_evt is not None:
+            rare.dead_evt.set()
+
+    # -- mailbox -------------------------------------------------------------------------------
+
+    def send(self, value: Any, fail: Any = ThreadDead) -> Any:
+        """Queue ``value`` in its mailbox. If it has ended: the result of ``fail()``, ``None`` if ``fail`` is
+        ``None``, and by default `ThreadDead`.
+
+        Source: Racket Reference, ``thread-send``."""
+        if fail is not ThreadDead and fail is not None:
+            check_callable("send", "fail", fail)
+        lock = self._lock
+        lock.acquire()
+        if self._state < RESULT and not self.pending & KILL:
+            mail = self._mail
+            if mail is None:
+                mail = self._mail = Mailbox()
+            task = mail.put(value, lock)
+            lock.release()
+            if task is not None:
+                task.ready()
+            return None
+        lock.release()
+        if fail is None:
+            return None
+        if fail is ThreadDead:
+            raise ThreadDead(f"send: {self!r} has ended")
+        return fail()
+
+    def _mailbox(self) -> Mailbox:
+        """Holds _lock."""
+        if self._mail is None:
+            self._mail = Mailbox()
+        return self._mail
+
+
+def current_thread() -> Thread:
+    """The thread that runs. Source: Racket Reference, ``current-thread``."""
+    return current("current_thread")  # type: ignore[no-any-return]

@@ -1,0 +1,126 @@
+"""The deterministic scheduler: one thing at a time, virtual time, and a seed that decides.
+
+The same tasks, waiters, timers and operations as in the real runtime; only who runs next is not left to the
+machine. All runnable tasks stand in one list, and at every scheduling point (the end of a step) a seeded
+generator picks one. When none can run, virtual time jumps to the next timer. The same seed and program give
+the same run.
+
+What it explores is the order of steps. Races between OS threads inside one operation it cannot show.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from .runtime import Runtime
+from .task import Task, current_driver, here, runtimes
+from .timers import FAR
+from .worker import Worker
+
+
+class Deterministic(Runtime):
+    """A runtime without OS threads: `run_until` runs the tasks in the calling one."""
+
+    def __init__(self, seed: int = 0, *, name: str = "deterministic") -> None:
+        """``seed`` decides every choice of the run."""
+        super().__init__(1, name=name, seed=seed)
+        self.seed = seed
+        self.time = 0.0
+        self.clock: Callable[[], float] = lambda: self.time
+        self.random = Random(seed)
+
+    def start(self) -> None:
+        with self.lock:
+            self.running = True
+            runtimes[self.key] = self
+            self.worker = Worker(self, 0)
+            self.workers = (self.worker,)
+
+    def close(self, patience: float = 5.0) -> list[threading.Thread]:
+        self.running = False
+        runtimes.pop(self.key, None)
+        self.injected.clear()
+        self.workers = ()
+        return []
+
+    def seed_for(self, index: int) -> int:
+        return self._seed
+
+    def inject(self, task: Task) -> None:
+        self.injected.append(task)
+
+    def nudge(self) -> None:
+        """Nobody sleeps."""
+
+    def wake(self) -> None:
+        """Nobody sleeps."""
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Run tasks in this OS thread until ``done()``, or until nothing can ever run again."""
+        worker = self.worker
+        outer = current_driver()
+        here.driver = worker
+        runnable: list[Task] = []
+        self._runnable = runnable
+        try:
+            while not done():
+                for queue in (worker.next, worker.queue, self.injected):
+                    while queue:
+                        runnable.append(queue.pop())
+                if runnable:
+                    # Swap-remove: which one is random anyway.
+                    index = int(self.random.random() * len(runnable))
+                    runnable[index], runnable[-1] = runnable[-1], runnable[index]
+                    task = runnable.pop()
+                    worker.steps += 1
+                    self.step(task)
+                elif not self.nothing_runs():
+                    break
+        finally:
+            worker.task = None
+            worker.queue.extend(runnable)
+            runnable.clear()
+            if outer is None:
+                del here.driver
+            else:
+                here.driver = outer
+
+    def step(self, task: Task) -> None:
+        """One step of one task."""
+        if task.pending and not task.on_pending():
+            return
+        value, task.value = task.value, None
+        self.worker.step(task, task.coro.send, value)
+
+    def nothing_runs(self) -> bool:
+        """No task can run: let time pass. Whether that may have changed anything."""
+        timeout = self.timers.watch()
+        if timeout == FAR:
+            return False
+        self.time = max(self.time, self.timers.due)
+        self.timers.fire()
+        return True
+
+    def queued(self) -> list[Any]:
+        """The queues in which a runnable task may stand."""
+        return [self._runnable, self.worker.next, self.worker.queue, self.injected]
+
+
+class Baton:
+    """Lets OS threads take part: exactly one of them runs, or the scheduler does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def hand_to(self, parker: Any) -> None:
+        """The scheduler lets the OS thread that waits on ``parker`` run until it gives the baton back."""
+        parker.release()
+        self._lock.acquire()
+
+    def give_back(self) -> None:
+        """The OS thread is about to wait or to end."""
+        self._lock.release()

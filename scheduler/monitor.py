@@ -1,0 +1,123 @@
+"""The preemption monitor: keeps things going when a step does not end.
+
+Steps are not sliced. Instead the monitor looks every `PERIOD` while workers are busy. It asks each busy
+worker for a sign of life (``attention``), which the worker gives before its next step. One that has not
+answered by the next look is *stuck*: in a computation, or in a call into C. If then tasks wait and no worker
+is idle, one more OS worker is started, and the operating system slices between them; it retires when the
+stuck one has come back (`Runtime.too_many`). Requests for a safepoint and due timers of a pool whose steps
+are all long are looked after here, too.
+
+While the runtime is idle the monitor sleeps; the first worker that wakes up wakes it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from .worker import PING
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+PERIOD = 0.005
+"""Seconds between two looks."""
+
+PATIENCE = 20
+"""Looks at an idle runtime before the monitor goes to sleep."""
+
+
+class Monitor:
+    """The monitor of one runtime; its OS thread starts with the first worker that parks or is woken."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._bell = threading.Lock()  # held; released once to wake
+        self._bell.acquire()
+        self.thread: threading.Thread | None = None
+        self._stopping = False
+        self.asleep = True  # written under runtime.lock; read without it as a hint
+
+    def wake(self) -> None:
+        """Watch again (or for the first time). Any OS thread."""
+        with self._runtime.lock:
+            if not self.asleep or self._stopping:
+                return
+            self.asleep = False
+            if self.thread is not None:
+                self._bell.release()
+                return
+            self.thread = threading.Thread(
+                target=self._main, name=f"{self._runtime.name}-monitor", daemon=True
+            )
+            self.thread.start()
+
+    def stop(self) -> None:
+        """End the OS thread and wait for it."""
+        with self._runtime.lock:
+            self._stopping = True
+            thread = self.thread
+            if thread is not None and self.asleep:
+                self.asleep = False
+            self._bell_once()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _bell_once(self) -> None:
+        if self._bell.locked():
+            self._bell.release()
+
+    def _main(self) -> None:
+        idle_looks = 0
+        while not self._stopping:
+            if self._runtime.sleeps():
+                idle_looks += 1
+                if idle_looks > PATIENCE:
+                    idle_looks = 0
+                    with self._runtime.lock:
+                        if self._stopping:
+                            return
+                        self.asleep = True
+                    # published; a worker that wakes from here on rings. One that woke before does not:
+                    if self._runtime.sleeps():
+                        self._bell.acquire()
+                    else:
+                        self._rise()
+                    continue
+            else:
+                idle_looks = 0
+                self._look()
+            self._bell.acquire(timeout=PERIOD)
+
+    def _rise(self) -> None:
+        """Take back ``asleep``, and the ring of one who saw it."""
+        with self._runtime.lock:
+            if self.asleep:
+                self.asleep = False
+            else:
+                self._bell.acquire()
+
+    def _look(self) -> None:
+        runtime = self._runtime
+        stuck = 0
+        with runtime.lock:
+            for worker in runtime.workers:
+                if worker.task is None:
+                    worker.stuck = False
+                elif worker.attention & PING:
+                    worker.stuck = True
+                    stuck += 1
+                else:
+                    worker.stuck = False
+                    worker.attention |= PING
+        if runtime.frozen and runtime.all_idle():
+            runtime.wake()  # to fire timers, and to see that all others are idle
+        late = runtime.timers.due <= runtime.clock()
+        if late or runtime.has_work():
+            if runtime.idle:
+                runtime.wake()
+            elif stuck:
+                if runtime.capacity - stuck < runtime.target:
+                    runtime.add_worker()
+            elif late:  # all are busy, with steps so long that none has looked at the clock
+                runtime.timers.fire()

@@ -1,0 +1,37 @@
+"""Reference counts of objects that all workers touch.
+
+On a free-threaded build each object counts its owner's references cheaply and everybody else's by atomic
+operations on one memory word. For the few objects that every worker reads at every step (the runtime, its
+queues) that word becomes the bottleneck: a method call on one costs 160 ns instead of 30 ns as soon as two
+threads make it. Deferred counting leaves references from running code uncounted; the cycle collector frees
+such objects in the end, which is fine for objects that live as long as a runtime.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+def _find() -> Callable[[object], int] | None:
+    if sys.version_info < (3, 14) or getattr(sys, "_is_gil_enabled", lambda: True)():
+        return None
+    try:
+        import ctypes
+
+        enable = ctypes.pythonapi.PyUnstable_Object_EnableDeferredRefcount
+    except (ImportError, AttributeError):
+        return None
+    enable.argtypes = [ctypes.py_object]
+    enable.restype = ctypes.c_int
+    return enable
+
+
+_enable = _find()
+
+
+def shared[T](thing: T) -> T:
+    """Count references to ``thing``, made by this OS thread just now, in the deferred way if possible."""
+    if _enable is not None:
+        _enable(thing)
+    return thing

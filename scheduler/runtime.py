@@ -1,0 +1,408 @@
+"""A runtime: its workers, its timers, its poller, and the protocol by which workers sleep and wake.
+
+**Parking: publish, fence, check.** A worker may only sleep when no work can be overlooked, and a producer
+may only skip the wake-up when somebody is certain to look. Each side therefore *publishes* first, then
+passes a *fence*, then *checks* what the other side publishes:
+
+    producer                                worker about to sleep
+    1. push the task into a queue           1. append itself to ``idle``
+    2. look at ``idle``; wake one           2. look at all queues (`has_work`); withdraw if there is work
+
+Both publications are deque operations, which are read-modify-writes under the deque's own lock: they are
+the fence. Plain attribute stores are not enough, a processor may move a later load before them. In any
+interleaving at least one side sees the other.
+
+**One searcher at a time.** Waking a worker for each surplus task would wake them all for work that the
+first finds. ``search`` holds one token: a waker takes it for the worker it wakes, and as long as it is
+out, others skip the wake. The worker returns it when it has found work or before it publishes itself as
+idle, and in both cases *afterwards* looks for surplus work once more (the append is the fence). A producer
+that saw the token taken has published its work before that look.
+
+**One poller at a time.** The first worker to go idle takes the token ``role`` and waits for timers and
+descriptors too; it stands at the far end of ``idle``, so it is woken last. Who arms an earlier timer, or
+registers a descriptor, nudges it. When all workers are busy they look at the timers every few steps, and
+the monitor does when steps are long.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from time import monotonic
+from typing import Any
+
+from .errors import ForkError, SchedulerError
+from .monitor import Monitor
+from .poller import Poller
+from .refcount import shared
+from .task import Task, current_driver, runtimes
+from .timers import FAR, TimerQueue
+from .worker import FORKED, STOP, TRACE, Seat, Worker
+
+MOST_EXTRA = 64
+"""How many workers may be added for steps that do not end."""
+
+_keys = count(1)
+
+
+class Runtime:
+    """Workers that run tasks, from `start` to `close`. Several may live in one process."""
+
+    def __init__(self, workers: int | None = None, *, name: str = "rtsync", seed: int | None = None) -> None:
+        """``workers`` OS threads (default: the processors this process may use), started on demand.
+        ``seed`` fixes the pseudo-random choices of each worker."""
+        shared(self)
+        self.name = name
+        self.key = next(_keys)
+        self.target = workers if workers is not None else default_workers()
+        self.clock: Callable[[], float] = monotonic
+        self.lock = threading.Lock()  # guards: workers, attention bits, running, trace
+        self.running = False
+        self.trace: Callable[[str, float, int, Any], object] | None = None
+        self._seed = seed if seed is not None else random.SystemRandom().getrandbits(64)
+        self.timers = shared(TimerQueue(self.now, self.nudge))
+        self.poller = Poller()
+        self.injected: deque[Task] = shared(deque())
+        self.idle: deque[Worker | Seat] = shared(deque())
+        self.search: list[None] = shared([None])
+        self.role: list[None] = [None]
+        self.polling: Worker | None = None  # who holds the role
+        self.wakes = 0
+        self.workers: tuple[Worker, ...] = ()  # replaced, never changed
+        self.capacity = 0  # workers and seats
+        self._os_threads: set[threading.Thread] = set()
+        self.departed = {"steps": 0, "steals": 0, "parks": 0, "workers": 0}
+        self._made = 0
+        self._quiet = threading.Condition(self.lock)  # notified when a worker has left
+        self.monitor = Monitor(self)
+        self.frozen = 0  # workers whose task was suspended inside a step
+        self.forked = False  # this is the child of a fork; the runtime is the parent's
+        self.blocked: set[threading.Thread] = set()  # OS threads that only wait for one of our tasks
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Make ready to run tasks. OS threads start when there is work for them."""
+        with self.lock:
+            if self.running:
+                raise SchedulerError(f"{self.name}: this runtime is already running")
+            # All afresh: what a former life has left behind (stragglers, a token that nobody returned) is
+            # known by its key or by the objects it holds, and does not disturb this one.
+            self.key = next(_keys)
+            self.injected = shared(deque())
+            self.idle = shared(deque())
+            self.search = shared([None])
+            self.role = [None]
+            self.monitor = Monitor(self)
+            self.poller = Poller()
+            self.timers = shared(TimerQueue(self.now, self.nudge))
+            self.workers = ()
+            self.frozen = 0
+            self._os_threads = set()
+            self.running = True
+            runtimes[self.key] = self
+            self.capacity = self.target
+            self.idle.extend(Seat(self, index) for index in reversed(range(self.target)))
+            self._made = self.target
+
+    def close(self, patience: float = 5.0) -> list[threading.Thread]:
+        """Stop the workers after their present steps, and forget all tasks that were still to run.
+
+        Waits at most ``patience`` seconds for steps that do not end; gives the OS threads that are still in
+        one (daemons: they cannot keep the process).
+        """
+        with self.lock:
+            if not self.running:
+                return []
+            self.running = False
+            for worker in self.workers:
+                worker.attention |= STOP
+        while True:
+            try:
+                sleeper = self.idle.pop()
+            except IndexError:
+                break
+            if isinstance(sleeper, Worker):
+                sleeper.unpark()
+        self.monitor.stop()
+        me = threading.current_thread()
+        deadline = monotonic() + patience
+        with self.lock:
+            while (left := self._os_threads - {me}) and self._quiet.wait(max(0.0, deadline - monotonic())):
+                pass
+        self.injected.clear()
+        self.poller.close()
+        runtimes.pop(self.key, None)
+        return list(left)
+
+    def seated(self, os_thread: threading.Thread) -> None:
+        """A seat is about to start ``os_thread``."""
+        with self.lock:
+            self._os_threads.add(os_thread)
+
+    def entered(self, worker: Worker) -> bool:
+        """``worker`` is about to run; whether it may. In its OS thread."""
+        with self.lock:
+            self.workers = (*self.workers, worker)
+            if self.trace is not None:
+                worker.attention |= TRACE
+        if self.monitor.asleep:
+            self.monitor.wake()
+        return self.running
+
+    def left(self, worker: Worker) -> None:
+        """``worker`` has left its loop; in its OS thread, as the last thing."""
+        if worker.key != self.key:
+            return
+        with self.lock:
+            self.workers = tuple(w for w in self.workers if w is not worker)
+            for key in ("steps", "steals", "parks"):
+                self.departed[key] += getattr(worker, key)
+            self.departed["workers"] += 1
+            self.capacity -= 1
+            self._os_threads.discard(worker.os_thread)
+            self._quiet.notify_all()
+        worker.hand_over()  # what others gave it in the last moment
+
+    def now(self) -> float:
+        """Seconds on the runtime's clock (the monotonic clock, or virtual time)."""
+        return self.clock()
+
+    def seed_for(self, index: int) -> int:
+        """The seed of the choices that worker ``index`` makes."""
+        return self._seed + index
+
+    # -- work ----------------------------------------------------------------------------------
+
+    def inject(self, task: Task) -> None:
+        """Queue a ready task from outside the workers. Any OS thread."""
+        self.injected.append(task)
+        # publish (append above), then check
+        if self.idle:
+            self.wake()
+
+    def has_work(self) -> bool:
+        """Whether any queue holds a task: the *check* of the parking protocol."""
+        if self.injected:
+            return True
+        return any(worker.queue or (worker.stuck and worker.next) for worker in self.workers)
+
+    def wake(self) -> None:
+        """Have one idle worker look for work, unless one is already looking. Any OS thread; the work
+        must have been published before."""
+        try:
+            self.search.pop()
+        except IndexError:
+            return
+        try:
+            worker = self.idle.pop()
+        except IndexError:
+            self.search.append(None)
+            return
+        worker.searching = True
+        self.wakes += 1
+        worker.unpark()
+
+    def nudge(self) -> None:
+        """Make the worker that waits for timers and descriptors look again. Any OS thread."""
+        worker = self.polling
+        if worker is not None:
+            try:
+                self.idle.remove(worker)
+            except ValueError:  # it is being woken anyway
+                return
+            worker.unpark()
+
+    def park(self, worker: Worker) -> None:
+        """Sleep until there may be work. On the worker, which runs nothing."""
+        try:
+            self.role.pop()
+            poller = True
+        except IndexError:
+            poller = False
+        if poller:
+            self.polling = worker
+            worker.polling = self.poller.busy > 0
+            self.idle.appendleft(worker)
+            # After the publication: an earlier timer that is armed now either is seen here (the timers'
+            # lock is the fence) or finds us in `idle` and nudges us.
+            timeout = self.timers.watch()
+            if timeout == FAR:
+                timeout = self.longest_sleep()
+        else:
+            timeout = FAR
+            self.idle.append(worker)
+        # published; now check
+        if self.has_work() or worker.attention or (poller and self._hurry(worker)):
+            self._withdraw(worker)
+        else:
+            self.idle_hook()
+            if worker.next or worker.queue:  # what the hook made ready is ours
+                self._withdraw(worker)
+            else:
+                self._sleep(worker, timeout)
+        if poller:
+            worker.polling = False
+            self.polling = None
+            self.timers.unwatch()
+            self.role.append(None)
+        if self.monitor.asleep:
+            self.monitor.wake()
+
+    def _hurry(self, worker: Worker) -> bool:
+        """Whether a timer has become due, or a first descriptor was registered, since the poller looked."""
+        return self.timers.due <= self.clock() or (not worker.polling and self.poller.busy > 0)
+
+    def _sleep(self, worker: Worker, timeout: float) -> None:
+        if worker.polling:
+            if self.poller.poll(None if timeout == FAR else timeout) or not self._was_woken(worker):
+                self._withdraw(worker)
+            return
+        if timeout == FAR:
+            worker.parker.acquire()
+        elif not worker.parker.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            self._withdraw(worker)
+
+    def _was_woken(self, worker: Worker) -> bool:
+        """Take the permit if it is there already."""
+        return worker.parker.acquire(blocking=False)
+
+    def _withdraw(self, worker: Worker) -> None:
+        """Leave ``idle``; if a waker has chosen us in this very moment, take the permit it gives."""
+        try:
+            self.idle.remove(worker)
+        except ValueError:
+            worker.parker.acquire()
+
+    def idle_hook(self) -> None:
+        """All queues were seen empty by a worker that is published as idle: a subclass may find out that
+        nothing can ever happen."""
+
+    def longest_sleep(self) -> float:
+        """Seconds after which the idle poller looks again even if no timer is armed."""
+        return FAR
+
+    def all_idle(self) -> bool:
+        """Whether no worker runs anything. A hint: true only at the moment of looking."""
+        return len(self.idle) + self.frozen == self.capacity
+
+    def sleeps(self) -> bool:
+        """Whether all workers are idle, none of them frozen: nothing for the monitor to watch."""
+        return len(self.idle) == self.capacity
+
+    def too_many(self) -> bool:
+        """Whether there are more workers than needed, so that an extra one may go."""
+        return sum(not worker.stuck for worker in self.workers) > self.target
+
+    def add_worker(self) -> bool:
+        """Start one worker more, for the time that another sits in a step that does not end."""
+        with self.lock:
+            if not self.running or self.capacity >= self.target + MOST_EXTRA:
+                return False
+            seat = Seat(self, self._made, extra=True)
+            self._made += 1
+            self.capacity += 1
+        seat.unpark()
+        return True
+
+    def own_os_threads(self) -> set[threading.Thread]:
+        """The OS threads that only run this runtime's tasks, or wait for that."""
+        ours = self._os_threads | self.blocked
+        if self.monitor.thread is not None:
+            ours.add(self.monitor.thread)
+        return ours
+
+    # -- what others see -----------------------------------------------------------------------
+
+    def report(self, task: Task, error: BaseException) -> None:
+        """A task failed and nobody else takes the error."""
+        text = "".join(traceback.format_exception(error))
+        sys.stderr.write(f"uncaught exception in {task!r}:\n{text}")
+
+    def set_trace(self, trace: Callable[[str, float, int, Any], object] | None) -> None:
+        """Call ``trace(what, when, worker, task)`` around each step (``"step"``, ``"step-end"``), or stop it.
+
+        ``when`` is in seconds on the runtime's clock. While off, tracing costs nothing.
+        """
+        with self.lock:
+            self.trace = trace
+            for worker in self.workers:
+                if trace is not None:
+                    worker.attention |= TRACE
+                else:
+                    worker.attention &= ~TRACE
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since `start`: ``steps``, ``steals``, ``parks``, ``wakes``, ``timers`` armed,
+        ``timer_buckets``, ``queues`` (length for each worker), ``injected``, ``workers``, ``idle``,
+        ``extra``.
+
+        Workers publish their steps every few dozen steps and when they park, so ``steps`` may lag.
+        """
+        workers = self.workers
+        totals = {
+            key: self.departed[key] + sum(getattr(worker, key) for worker in workers)
+            for key in ("steps", "steals", "parks")
+        }
+        return {
+            **totals,
+            "wakes": self.wakes,
+            "timers": len(self.timers),
+            "timer_buckets": self.timers.buckets,
+            "queues": [len(worker.queue) + len(worker.next) for worker in workers],
+            "injected": len(self.injected),
+            "workers": self.capacity,
+            "idle": len(self.idle),
+            "extra": sum(worker.extra for worker in workers),
+        }
+
+    def refuse_fork(self, task: Any) -> None:
+        """In the child of a fork, on what was a worker: tell the task that forked, and end the process: there
+        is no runtime to go on with, and no caller to return to."""
+        status = 70  # EX_SOFTWARE
+        for _ in range(100):
+            try:
+                task.context.run(task.coro.throw, ForkError())
+            except StopIteration:
+                status = 0
+            except SystemExit as error:
+                status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+            except BaseException:
+                traceback.print_exc()
+            else:
+                continue
+            break
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def default_workers() -> int:
+    """The number of processors that this process may use."""
+    return os.process_cpu_count() or 1
+
+
+def _after_fork_in_child() -> None:
+    """None of the OS threads exist here, and any lock may be held by one of them for ever."""
+    for runtime in list(runtimes.values()):
+        runtime.running = False
+        runtime.forked = True
+        # Other tasks stay where they are for ever; only the one that forked is told.
+        runtime.injected = deque()
+        for worker in runtime.workers:
+            worker.attention |= FORKED
+            worker.queue.clear()
+            worker.next.clear()
+    runtimes.clear()
+    me = current_driver()
+    if me is not None:
+        me.forked = me.task
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

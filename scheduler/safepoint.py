@@ -1,0 +1,161 @@
+"""Safepoints: reach a task that is *inside* a step, on its own OS thread, between two bytecodes.
+
+While somebody wants something of a running task, `sys.monitoring` events (every jump, every start of a
+function) are on, for the whole process; the callback looks whether the task that runs in
+its own OS thread is asked for and whether it is interruptible here, and if so calls its ``at_safepoint``,
+which may raise or block. When no request is outstanding the events are off and cost nothing.
+
+A task is interruptible where no code of ours is on its stack above the worker's loop, save for functions
+marked `transparent`, which call users' code and hold no lock. So neither our own invariants nor those of
+the libraries that we call can be torn; nor is a user's clean-up that a garbage collection has started in the
+middle of one of our functions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import CodeType
+from typing import Any, Protocol
+
+from .errors import SchedulerError
+from .task import current_driver
+
+_monitoring = sys.monitoring
+# Not the resumption of a coroutine: the value that it is resumed with has not been taken yet, and an
+# exception would lose it. In 3.13 an exception at a jump counts as raised at the jump's target, which may
+# lie outside of the ``try`` that the jump is in; so there at every instruction.
+_STEP = _monitoring.events.JUMP if sys.version_info >= (3, 14) else _monitoring.events.INSTRUCTION
+_EVENTS = _STEP | _monitoring.events.PY_START
+_CALLED = (_monitoring.events.JUMP, _monitoring.events.PY_START, _monitoring.events.INSTRUCTION)
+_TOOLS = (4, 3)  # the ids that have no conventional owner
+_OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+_CALLBACKS = (os.sep + "_weakrefset.py", os.sep + "weakref.py")
+
+_bases: set[CodeType] = set()  # where the stack of a task begins
+_transparent: set[CodeType] = set()
+_own_folders: list[str] = [_OWN]
+
+
+class Interruptible(Protocol):
+    """What may be asked for."""
+
+    def at_safepoint(self) -> None:
+        """Do what is wanted: return, raise, or block. In the task's own OS thread, in a user's frame."""
+
+
+def base[F: Any](function: F) -> F:
+    """Mark the function that runs a task's step: the search of the stack ends there."""
+    _bases.add(function.__code__)
+    return function
+
+
+def transparent[F: Any](function: F) -> F:
+    """Mark a function of ours that calls users' code while no lock is held and nothing is half done."""
+    _transparent.add(function.__code__)
+    return function
+
+
+def own_folder(path: str) -> None:
+    """Count the files below ``path`` as ours."""
+    _own_folders.append(os.path.dirname(os.path.abspath(path)) + os.sep)
+
+
+class _Safepoints:
+    """The outstanding requests of the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: dict[Interruptible, int] = {}  # how many ask for it
+        self._cornered: dict[Interruptible, set[CodeType]] = {}
+        self._tool: int | None = None
+
+    def want(self, task: Interruptible) -> None:
+        """Have ``task.at_safepoint()`` called at its safepoints until `unwant`, as often as it gets there."""
+        with self._lock:
+            self._wanted[task] = self._wanted.get(task, 0) + 1
+            if self._tool is None:
+                self._on()
+            elif task not in self._cornered:
+                _monitoring.set_events(self._tool, _EVENTS)
+
+    def unwant(self, task: Interruptible) -> None:
+        """Take back one `want`."""
+        with self._lock:
+            count = self._wanted.get(task, 0) - 1
+            if count > 0:
+                self._wanted[task] = count
+                return
+            self._wanted.pop(task, None)
+            for code in self._cornered.pop(task, ()):
+                if self._tool is not None and not any(code in codes for codes in self._cornered.values()):
+                    _monitoring.set_local_events(self._tool, code, 0)
+            if not self._wanted and self._tool is not None:
+                self._off()
+
+    def corner(self, task: Interruptible, code: CodeType) -> None:
+        """``task`` sits in a call into C made from ``code``: stop it at its next bytecode there, and spare
+        all other code meanwhile. After a `want`, of which `unwant` takes back both."""
+        with self._lock:
+            if self._tool is None or task not in self._wanted:
+                return
+            self._cornered.setdefault(task, set()).add(code)
+            _monitoring.set_local_events(self._tool, code, _monitoring.events.INSTRUCTION)
+            if self._wanted.keys() == self._cornered.keys():
+                _monitoring.set_events(self._tool, 0)
+
+    def _on(self) -> None:
+        """Holds _lock."""
+        for tool in _TOOLS:
+            try:
+                _monitoring.use_tool_id(tool, "rtsync")
+            except ValueError:
+                continue
+            break
+        else:
+            raise SchedulerError("safepoint: both free sys.monitoring tool ids (3 and 4) are taken")
+        self._tool = tool
+        for event in _CALLED:
+            _monitoring.register_callback(tool, event, self._callback)
+        _monitoring.set_events(tool, _EVENTS)
+
+    def _off(self) -> None:
+        """Holds _lock."""
+        assert self._tool is not None
+        _monitoring.set_events(self._tool, 0)
+        for event in _CALLED:
+            _monitoring.register_callback(self._tool, event, None)
+        _monitoring.free_tool_id(self._tool)
+        self._tool = None
+
+    def _callback(self, code: CodeType, *where: Any) -> None:
+        mine = current_driver()
+        if mine is None:
+            return
+        task = mine.task
+        if task in self._wanted and interruptible(sys._getframe(1), task):
+            task.at_safepoint()
+
+
+def interruptible(frame: Any, task: Any) -> bool:
+    """Whether ``task``, whose innermost frame is ``frame``, may be stopped there."""
+    own = tuple(_own_folders)
+    inner = None
+    while frame is not None:
+        code = frame.f_code
+        if code in _bases:
+            # Above the loop stands the task's own code; else it is a finalizer that runs in the loop.
+            coro_code = getattr(task.coro, "cr_code", None)
+            return inner is not None and (coro_code is None or inner is coro_code)
+        if code not in _transparent and code.co_filename.startswith(own):
+            return False
+        if code.co_name == "__del__" or code.co_filename.endswith(_CALLBACKS):
+            return False  # the interpreter would drop what is raised there
+        inner = code
+        frame = frame.f_back
+    return False
+
+
+safepoints = _Safepoints()

@@ -1,0 +1,493 @@
+"""SPEC §6: breaks."""
+
+import pytest
+
+from rtsync import (
+    AsyncChannel,
+    Break,
+    BreakHangUp,
+    BreakTerminate,
+    Channel,
+    Custodian,
+    Semaphore,
+    always,
+    block_on,
+    break_enabled,
+    breaks,
+    call,
+    current_thread,
+    idle,
+    receive,
+    sleep,
+    sync,
+    thread,
+    uncaught_exception_handler,
+)
+
+BLOCKING = {
+    "channel get": lambda: Channel().get(),
+    "channel put": lambda: Channel().put(1),
+    "semaphore wait": lambda: Semaphore().wait(),
+    "async channel get": lambda: AsyncChannel().get(),
+    "receive": lambda: receive(),
+    "own end": lambda: current_thread().wait(),
+    "sleep": lambda: sleep(1000),
+    "sync": lambda: sync(Channel(), Semaphore(), timeout=1000),
+}
+
+
+def test_the_classes():
+    assert issubclass(Break, KeyboardInterrupt)
+    assert issubclass(BreakHangUp, Break)
+    assert issubclass(BreakTerminate, Break)
+
+
+@pytest.mark.parametrize("operation", BLOCKING)
+async def test_a_blocked_thread_gets_the_break_at_its_operation(operation):
+    async def child():
+        try:
+            await BLOCKING[operation]()
+        except Break as error:
+            return type(error)
+
+    t = thread(child)
+    await sync(idle())
+    t.break_()
+    assert await t.join() is Break
+
+
+@pytest.mark.parametrize("operation", BLOCKING)
+async def test_a_blocked_os_backed_thread_gets_the_break_at_its_operation(operation):
+    def child():
+        try:
+            block_on(BLOCKING[operation]())
+        except Break as error:
+            return type(error)
+
+    t = thread(child)
+    while not t.waiter:
+        await sleep(0)
+    t.break_()
+    assert await t.join() is Break
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"), [(None, Break), ("hang-up", BreakHangUp), ("terminate", BreakTerminate)]
+)
+async def test_each_kind_has_its_exception(kind, error):
+    async def child():
+        try:
+            await Channel().get()
+        except Break as caught:
+            return type(caught)
+
+    t = thread(child)
+    await sync(idle())
+    t.break_(kind)
+    assert await t.join() is error
+
+
+async def test_a_runnable_thread_gets_the_break_at_its_next_operation():
+    async def child():
+        try:
+            while True:
+                await sleep(0)
+        except Break:
+            return "broken"
+
+    t = thread(child)
+    for _ in range(10):
+        await sleep(0)
+    t.break_()
+    try:
+        assert await t.join() == "broken"
+    except Break:  # it had not begun
+        pass
+
+
+async def test_a_thread_goes_on_after_a_break_it_has_caught():
+    ch = Channel()
+
+    async def child():
+        try:
+            await Channel().get()
+        except Break:
+            pass
+        return await ch.get()
+
+    t = thread(child)
+    await sync(idle())
+    t.break_()
+    await ch.put("value")
+    assert await t.join() == "value"
+
+
+async def test_the_queues_are_left_before_the_break_is_raised():
+    ch, sem = Channel(), Semaphore()
+    seen = []
+
+    async def child():
+        try:
+            await sync(ch, ch.put_evt(1), sem)
+        except Break:
+            sem.post()
+            seen.append((sem.count, ch.try_get("nothing"), await sync(ch.put_evt(1), timeout=0)))
+
+    t = thread(child)
+    await sync(idle())
+    t.break_()
+    await t.join()
+    assert seen == [(1, "nothing", None)]
+
+
+async def test_an_uncaught_break_ends_the_thread():
+    uncaught_exception_handler(lambda thread, error: None)
+    t = thread(Channel().get)
+    await sync(idle())
+    t.break_()
+    with pytest.raises(Break):
+        await t.join()
+
+
+async def test_breaking_a_dead_thread_does_nothing():
+    async def f():
+        return 1
+
+    t = thread(f)
+    await t.join()
+    t.break_()
+    assert await t.join() == 1
+
+
+async def test_breaking_oneself_raises_at_once():
+    with pytest.raises(Break):
+        current_thread().break_()
+    with pytest.raises(BreakTerminate):
+        current_thread().break_("terminate")
+
+
+async def test_an_operation_that_happened_keeps_its_result():
+    for _ in range(20):
+        ch, got = Channel(), []
+
+        async def child(ch=ch, got=got):
+            try:
+                got.append(await ch.get())
+                await Channel().get()
+            except Break:
+                return "broken"
+
+        t = thread(child)
+        await sync(idle())
+        await ch.put("value")
+        t.break_()
+        assert await t.join() == "broken"
+        assert got == ["value"]
+
+
+async def test_a_suspended_thread_gets_its_break_after_the_resumption():
+    async def child():
+        try:
+            await Channel().get()
+        except Break:
+            return "broken"
+
+    t = thread(child)
+    await sync(idle())
+    t.suspend()
+    t.break_()
+    await sync(idle())
+    assert not t.dead
+    t.resume()
+    assert await t.join() == "broken"
+
+
+@pytest.mark.parametrize("kinds", [("terminate", None), (None, "terminate"), ("terminate", "hang-up")])
+async def test_one_break_is_pending_at_most_and_the_stronger_kind_stays(kinds):
+    seen = []
+
+    async def child():
+        try:
+            await Channel().get()
+        except Break as error:
+            seen.append(type(error))
+        await sync(Channel(), timeout=0.001)  # a second break would come out here
+
+    t = thread(child)
+    await sync(idle())
+    t.suspend()
+    for kind in kinds:
+        t.break_(kind)
+    t.resume()
+    await t.join()
+    assert seen == [BreakTerminate]
+
+
+@pytest.mark.rtsync(workers=2, runs=3)
+async def test_a_thread_that_computes_gets_the_break_at_a_safepoint():
+    log = []
+
+    async def hog():
+        log.append("computes")
+        try:
+            while True:
+                pass
+        except Break:
+            return "broken"
+
+    t = thread(hog)
+    while not log:
+        await sleep(0)
+    t.break_()
+    assert await t.join() == "broken"
+
+
+@pytest.mark.rtsync(workers=2, runs=3)
+async def test_an_os_backed_thread_that_computes_gets_the_break_at_a_safepoint():
+    log = []
+
+    def hog():
+        log.append("computes")
+        try:
+            while True:
+                pass
+        except Break:
+            return "broken"
+
+    t = thread(hog)
+    while not log:
+        await sleep(0)
+    t.break_()
+    assert await t.join() == "broken"
+
+
+async def test_breaks_need_no_authority():
+    mine, other = Custodian(), Custodian()
+
+    async def child():
+        try:
+            await Channel().get()
+        except Break:
+            return "broken"
+
+    with mine:
+        t = thread(child)
+    await sync(idle())
+    with other:
+        t.break_()
+    assert await t.join() == "broken"
+
+
+# -- enabling and disabling ------------------------------------------------------------------------
+
+
+async def test_breaks_are_enabled_at_first():
+    assert break_enabled() is True
+    assert await thread(enabled).join() is True
+
+
+async def enabled():
+    return break_enabled()
+
+
+async def test_a_break_waits_while_breaks_are_disabled():
+    ch, log = Channel(), []
+
+    async def child():
+        try:
+            with breaks(False):
+                log.append(await ch.get())
+            log.append("not reached")
+        except Break:
+            log.append("broken")
+
+    t = thread(child)
+    await sync(idle())
+    t.break_()
+    await sync(idle())
+    assert log == []
+    await ch.put("value")
+    await t.join()
+    assert log == ["value", "broken"]
+
+
+async def test_a_pending_break_is_raised_when_breaks_are_enabled():
+    with breaks(False):
+        current_thread().break_()
+        with pytest.raises(Break):
+            break_enabled(True)
+        assert break_enabled()
+
+
+async def test_a_pending_break_is_raised_at_the_beginning_of_a_block_that_enables():
+    log = []
+    with breaks(False):
+        current_thread().break_()
+        with pytest.raises(Break):
+            with breaks(True):
+                log.append("not reached")
+        assert not break_enabled()
+    assert log == []
+
+
+async def test_a_pending_break_is_raised_at_the_end_of_a_block_that_disabled():
+    log = []
+
+    async def child():
+        with breaks(False):
+            current_thread().break_()
+            log.append("inside")
+        log.append("not reached")
+
+    with pytest.raises(Break):
+        await call(child)
+    assert log == ["inside"]
+
+
+async def test_blocks_nest_and_put_the_old_value_back():
+    with breaks(False):
+        assert not break_enabled()
+        with breaks(True):
+            assert break_enabled()
+        assert not break_enabled()
+    assert break_enabled()
+
+
+async def test_a_block_that_an_exception_leaves_puts_the_old_value_back():
+    with pytest.raises(ValueError):
+        with breaks(False):
+            raise ValueError
+    assert break_enabled()
+
+
+async def test_break_enabled_lasts_for_the_rest_of_the_innermost_block():
+    with breaks(False):
+        break_enabled(True)
+        assert break_enabled()
+    assert break_enabled()
+    with breaks(True):
+        break_enabled(False)
+        assert not break_enabled()
+    assert break_enabled()
+
+
+async def test_each_thread_has_its_own():
+    gate = Channel()
+
+    async def child():
+        await gate.get()
+        return break_enabled()
+
+    t = thread(child)
+    with breaks(False):
+        await gate.put(1)
+        assert await t.join() is True
+
+
+async def test_a_new_thread_starts_with_the_value_with_which_the_innermost_block_was_entered():
+    with breaks(False):
+        t = thread(enabled)
+        break_enabled(True)
+        u = thread(enabled)
+        assert await t.join() is False
+        assert await u.join() is False
+    break_enabled(False)
+    v = thread(enabled)
+    break_enabled(True)
+    assert await v.join() is True
+
+
+async def test_a_break_in_a_disabled_thread_stays_pending_until_its_end():
+    async def child():
+        with breaks(False):
+            await Channel().get()
+
+    t = thread(child)
+    await sync(idle())
+    t.break_()
+    await sync(idle())
+    assert not t.dead
+    t.kill()
+    assert t.dead
+
+
+async def test_breaks_are_disabled_in_a_wrap():
+    assert await sync(always.wrap(lambda _: break_enabled())) is False
+    assert break_enabled()
+
+
+async def test_breaks_are_disabled_in_an_async_wrap():
+    async def f(_):
+        await sleep(0)
+        return break_enabled()
+
+    assert await sync(always.wrap(f)) is False
+    assert break_enabled()
+
+
+async def test_breaks_are_not_disabled_in_a_handle():
+    assert await sync(always.handle(lambda _: break_enabled())) is True
+
+
+async def test_breaks_are_disabled_in_a_handle_that_is_itself_wrapped():
+    got = []
+    await sync(always.handle(lambda _: got.append(break_enabled())).wrap(lambda _: None))
+    assert got == [False]
+
+
+async def test_breaks_are_enabled_again_after_a_wrap_that_failed():
+    def f(_):
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await sync(always.wrap(f))
+    assert break_enabled()
+
+
+@pytest.mark.rtsync(workers=2, runs=3)
+async def test_a_hog_with_breaks_disabled_is_not_broken_before_it_enables_them():
+    log, stop = [], []
+
+    async def hog():
+        try:
+            with breaks(False):
+                log.append("computes")
+                while not stop:
+                    pass
+                log.append("done")
+            log.append("not reached")
+        except Break:
+            log.append("broken")
+
+    t = thread(hog)
+    while not log:
+        await sleep(0)
+    t.break_()
+    for _ in range(100):
+        await sleep(0)
+    assert log == ["computes"]
+    stop.append(True)
+    await t.join()
+    assert log == ["computes", "done", "broken"]
+
+
+async def test_a_second_break_waits_for_the_clean_up_of_the_first():
+    gate, log = Channel(), []
+
+    async def child():
+        try:
+            await Channel().get()
+        finally:
+            log.append(await gate.get())
+
+    uncaught_exception_handler(lambda thread, error: None)
+    t = thread(child)
+    await sync(idle())
+    t.break_()
+    await sync(idle())
+    t.break_()
+    await sync(idle())
+    assert not t.dead
+    await gate.put("clean")
+    await t.wait()
+    assert log == ["clean"]

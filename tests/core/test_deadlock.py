@@ -1,0 +1,408 @@
+"""SPEC §3: when nothing in the process can ever wake anything, the main thread gets a `Deadlock`.
+
+On a real runtime the tests need a process of their own: the test runner's OS threads count as foreign ones,
+which could still do something.
+"""
+
+import re
+
+import pytest
+
+from rtsync import (
+    AsyncChannel,
+    Channel,
+    Deadlock,
+    Semaphore,
+    always,
+    block_on,
+    choice,
+    current_thread,
+    idle,
+    never,
+    receive,
+    sleep,
+    sync,
+    thread,
+)
+from rtsync.testing import run_deterministic
+
+BLOCKED_MAIN = {
+    "Channel.get": lambda: Channel().get(),
+    "Channel.put": lambda: Channel().put(1),
+    "Semaphore.wait": lambda: Semaphore().wait(),
+    "AsyncChannel.get": lambda: AsyncChannel().get(),
+    "receive": lambda: receive(),
+    "sync": lambda: sync(never, choice(Channel(), Semaphore())),
+    "sync()": lambda: sync(),
+    "wait": lambda: current_thread().wait(),
+    "join": lambda: current_thread().join(),
+}
+
+
+@pytest.mark.parametrize("operation", BLOCKED_MAIN)
+def test_whatever_main_waits_in_it_gets_a_deadlock(operation):
+    async def main():
+        await BLOCKED_MAIN[operation]()
+
+    with pytest.raises(Deadlock) as caught:
+        run_deterministic(main)
+    assert operation.strip("()") in str(caught.value)
+
+
+@pytest.mark.parametrize("operation", BLOCKED_MAIN)
+def test_a_plain_main_gets_a_deadlock_too(operation):
+    def main():
+        block_on(BLOCKED_MAIN[operation]())
+
+    with pytest.raises(Deadlock):
+        run_deterministic(main)
+
+
+def test_main_may_catch_it_and_go_on():
+    async def main():
+        ch = Channel()
+        for _ in range(3):
+            with pytest.raises(Deadlock):
+                await ch.get()
+        assert await sync(ch.put_evt(1), timeout=0) is None  # no queue holds us any more
+        return "over"
+
+    assert run_deterministic(main) == "over"
+
+
+def test_the_deadlock_is_raised_where_main_stands():
+    async def main():
+        try:
+            await Channel().get()
+        except Deadlock:
+            return "here"
+
+    assert run_deterministic(main) == "here"
+
+
+def test_the_others_run_their_finally_blocks():
+    log = []
+
+    async def other():
+        try:
+            await Channel().get()
+        finally:
+            log.append("clean")
+
+    async def main():
+        thread(other)
+        await Channel().get()
+
+    with pytest.raises(Deadlock):
+        run_deterministic(main)
+    assert log == ["clean"]
+
+
+def test_the_report_names_every_blocked_thread_what_it_waits_on_and_where():
+    ch, sem = Channel(), Semaphore()
+
+    async def getter():
+        await ch.get()
+
+    async def deeper():
+        await sem.wait()
+
+    async def outer():
+        await deeper()
+
+    async def main():
+        t = thread(getter, name="Tom")
+        thread(outer, name="Jerry")
+        await t.wait()
+
+    with pytest.raises(Deadlock) as caught:
+        run_deterministic(main)
+    text = str(caught.value)
+    assert re.search(rf"Tom.*Channel\.get.*{re.escape(repr(ch))}\n.*test_deadlock\.py:\d+ in .*getter", text)
+    assert re.search(r"Jerry.*Semaphore\.wait.*\n.*test_deadlock\.py:\d+ in .*deeper", text)
+    assert re.search(r"main.*wait.*Tom.*\n.*test_deadlock\.py:\d+ in .*main", text)
+
+
+def test_the_report_shows_the_events_of_a_sync():
+    ch, sem = Channel(), Semaphore()
+
+    async def main():
+        await sync(ch, sem.peek_evt())
+
+    with pytest.raises(Deadlock) as caught:
+        run_deterministic(main)
+    assert "sync" in str(caught.value)
+    assert repr(ch) in str(caught.value)
+
+
+def test_the_report_names_what_an_os_backed_thread_waits_on_and_where():
+    ch = Channel()
+
+    def blocked():
+        block_on(ch.get())
+
+    async def main():
+        await thread(blocked, name="Tom").wait()
+
+    with pytest.raises(Deadlock) as caught:
+        run_deterministic(main)
+    assert re.search(r"Tom.*Channel\.get.*\n.*test_deadlock\.py:\d+ in .*blocked", str(caught.value))
+
+
+def test_the_report_shows_a_suspended_thread_as_such():
+    async def other():
+        await Channel().get()
+
+    async def main():
+        t = thread(other, name="Tom")
+        await sync(idle())
+        t.suspend()
+        await t.wait()
+
+    with pytest.raises(Deadlock) as caught:
+        run_deterministic(main)
+    assert re.search(r"Tom.*suspended", str(caught.value))
+
+
+async def test_a_sleeper_is_no_deadlock():
+    ch = Channel()
+
+    async def sleeper():
+        await sleep(0.001)
+        await ch.put("woken")
+
+    thread(sleeper)
+    assert await ch.get() == "woken"
+
+
+async def test_an_armed_timeout_is_no_deadlock():
+    assert await sync(never, timeout=0.001) is None
+
+
+async def test_a_blocked_thread_beside_a_living_main_is_no_deadlock():
+    thread(Channel().get)
+    for _ in range(20):
+        await sleep(0)
+    await sync(idle())
+
+
+async def test_waiting_for_idle_is_no_deadlock():
+    thread(Channel().get)
+    await sync(Channel(), idle())
+
+
+# -- on a real runtime -----------------------------------------------------------------------------
+
+
+def test_real_main_gets_a_deadlock(script):
+    done = script(
+        """
+        import rtsync
+
+        async def blocked(ch):
+            await ch.get()
+
+        async def main():
+            t = rtsync.thread(blocked, rtsync.Channel(), name="Tom")
+            await t.wait()
+
+        try:
+            rtsync.run(main, workers=2)
+        except rtsync.Deadlock as error:
+            print(error)
+        """
+    )
+    assert re.search(r"Tom.*Channel\.get.*\n.*program\.py:\d+ in blocked", done.stdout)
+
+
+def test_real_plain_main_gets_a_deadlock(script):
+    done = script(
+        """
+        import rtsync
+
+        def main():
+            rtsync.block_on(rtsync.Channel().get())
+
+        try:
+            rtsync.run(main, workers=2)
+        except rtsync.Deadlock as error:
+            print("deadlock")
+        """
+    )
+    assert done.stdout == "deadlock\n"
+
+
+def test_real_main_may_catch_it_and_go_on(script):
+    done = script(
+        """
+        import rtsync
+
+        async def main():
+            for _ in range(5):
+                try:
+                    await rtsync.sync(rtsync.Channel(), rtsync.Semaphore())
+                except rtsync.Deadlock:
+                    print("deadlock")
+            await rtsync.sleep(0.01)
+            return "over"
+
+        print(rtsync.run(main, workers=2))
+        """
+    )
+    assert done.stdout == "deadlock\n" * 5 + "over\n"
+
+
+def test_real_an_uncaught_deadlock_ends_the_program_with_the_report(script):
+    done = script(
+        """
+        import rtsync
+
+        async def main():
+            await rtsync.Channel().get()
+
+        rtsync.run(main)
+        """,
+        status=1,
+    )
+    assert "Deadlock" in done.stderr
+    assert "Channel.get" in done.stderr
+
+
+def test_real_os_backed_threads_that_are_blocked_do_not_hide_it(script):
+    done = script(
+        """
+        import rtsync
+
+        def blocked():
+            rtsync.block_on(rtsync.Channel().get())
+
+        async def main():
+            threads = [rtsync.thread(blocked) for _ in range(5)]
+            await threads[0].wait()
+
+        try:
+            rtsync.run(main, workers=2)
+        except rtsync.Deadlock:
+            print("deadlock")
+        """
+    )
+    assert done.stdout == "deadlock\n"
+
+
+def test_real_an_os_backed_thread_that_computes_is_no_deadlock(script):
+    done = script(
+        """
+        import rtsync, time
+
+        ch = rtsync.Channel()
+
+        def works():
+            time.sleep(0.3)
+            rtsync.block_on(ch.put("value"))
+
+        async def main():
+            rtsync.thread(works)
+            return await ch.get()
+
+        print(rtsync.run(main, workers=2))
+        """
+    )
+    assert done.stdout == "value\n"
+
+
+def test_real_an_os_backed_thread_that_sleeps_is_no_deadlock(script):
+    done = script(
+        """
+        import rtsync
+
+        ch = rtsync.Channel()
+
+        def works():
+            rtsync.block_on(rtsync.sleep(0.3))
+            rtsync.block_on(ch.put("value"))
+
+        async def main():
+            rtsync.thread(works)
+            return await ch.get()
+
+        print(rtsync.run(main, workers=2))
+        """
+    )
+    assert done.stdout == "value\n"
+
+
+def test_real_a_foreign_os_thread_is_no_deadlock_until_it_has_ended(script):
+    done = script(
+        """
+        import rtsync, threading, time
+
+        ch = rtsync.Channel()
+
+        def foreign():
+            time.sleep(0.5)
+            rtsync.block_on(ch.put("value"))
+
+        async def main():
+            threading.Thread(target=foreign).start()
+            print(await ch.get())
+            await ch.get()
+
+        try:
+            rtsync.run(main, workers=2)
+        except rtsync.Deadlock:
+            print("deadlock")
+        """
+    )
+    assert done.stdout == "value\ndeadlock\n"
+
+
+def test_real_two_runtimes_in_two_os_threads_both_get_theirs(script):
+    done = script(
+        """
+        import rtsync, threading
+
+        async def main():
+            await rtsync.Channel().get()
+
+        def one():
+            try:
+                rtsync.run(main, workers=2)
+            except rtsync.Deadlock:
+                print("deadlock", flush=True)
+
+        threading.Thread(target=one).start()
+        one()
+        """
+    )
+    assert done.stdout == "deadlock\n" * 2
+
+
+def test_real_another_runtime_that_works_is_no_deadlock(script):
+    done = script(
+        """
+        import rtsync, threading
+
+        ch = rtsync.Channel()
+
+        async def worker():
+            for _ in range(30):
+                await rtsync.sleep(0.01)
+            await ch.put("value")
+
+        async def waiter():
+            return await ch.get()
+
+        t = threading.Thread(target=rtsync.run, args=(worker,))
+        t.start()
+        print(rtsync.run(waiter))
+        t.join()
+        """
+    )
+    assert done.stdout == "value\n"
+
+
+def test_always_is_never_a_deadlock(run):
+    async def main():
+        return [await sync(always) for _ in range(100)][-1]
+
+    assert run(main) is always

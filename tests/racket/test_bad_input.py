@@ -1,0 +1,191 @@
+"""SPEC §2 under Racket's names: refused at the call, with the operation, the argument and what was expected.
+
+Where the facade only passes a value on, the message names the Pythonic operation that refused it.
+"""
+
+import warnings
+from math import nan
+
+import pytest
+
+from rtsync import ContractError, NoRuntime, racket
+from rtsync.testing import run_deterministic
+
+NO_THREAD = [None, 5, "thread", racket.thread]
+NO_FUNCTION = [5, "function"]
+
+
+def each(name, bad, *rest, error=TypeError, expect):
+    """A row for each bad first argument of one function."""
+    return [(name, (value, *rest), {}, error, expect) for value in bad]
+
+
+SEMA = racket.make_semaphore()
+CHANNEL = racket.make_channel()
+ASYNC = racket.make_async_channel()
+
+TABLE = [
+    # threads
+    *each("thread", [None, *NO_FUNCTION], expect="thread: fn must be callable"),
+    ("thread", (print,), {"keep": "result"}, ValueError, "thread: keep must be None or 'results'"),
+    ("thread", (print,), {"keep": True}, TypeError, "thread: keep must be None or 'results'"),
+    ("thread", (print,), {"pool": 5}, TypeError, "thread: pool must be"),
+    *each("thread_suspend_to_kill", [None, *NO_FUNCTION], expect="must be callable"),
+    # control
+    *[
+        row
+        for name in (
+            "thread_suspend thread_resume kill_thread break_thread is_thread_running is_thread_dead "
+            "thread_wait thread_dead_evt thread_resume_evt thread_suspend_evt"
+        ).split()
+        for row in each(name, NO_THREAD, expect=f"{name}: thd must be a thread")
+    ],
+    *each("sleep", ["1", None, [], True], expect="sleep: secs must be a non-negative number of seconds"),
+    *each("sleep", [-1, -0.5, nan], error=ValueError, expect="sleep: secs must be a non-negative number"),
+    # mailboxes
+    *each("thread_send", NO_THREAD, "message", expect="thread_send: thd must be a thread"),
+    *each("thread_rewind_receive", [None, 5, "abc", {1}], expect="rewind_receive: items must be a list"),
+    # semaphores
+    *each("make_semaphore", [None, 1.0, "1", True], expect="Semaphore: init must be a non-negative integer"),
+    *each("make_semaphore", [-1], error=ValueError, expect="Semaphore: init must be a non-negative integer"),
+    *[
+        row
+        for name in "semaphore_post semaphore_wait semaphore_try_wait semaphore_peek_evt".split()
+        for row in each(name, [None, 1, CHANNEL], expect=f"{name}: sema must be a semaphore")
+    ],
+    *each("call_with_semaphore", [None, 1], print, expect="call_with_semaphore: sema must be a semaphore"),
+    ("call_with_semaphore", (SEMA, 5), {}, TypeError, "call_with_semaphore: proc must be callable"),
+    ("call_with_semaphore", (SEMA, print, 5), {}, TypeError, "try_fail_thunk must be callable"),
+    # channels
+    *[
+        row
+        for name in "channel_get channel_try_get".split()
+        for row in each(name, [None, 1, ASYNC, SEMA], expect=f"{name}: ch must be a channel")
+    ],
+    *each("channel_put", [None, 1, ASYNC], "v", expect="channel_put: ch must be a channel"),
+    *each("channel_put_evt", [None, 1, ASYNC], "v", expect="channel_put_evt: ch must be a channel"),
+    *each("make_async_channel", [1.5, "3", True], expect="AsyncChannel: limit must be a positive integer"),
+    *each("make_async_channel", [0, -1], error=ValueError, expect="limit must be a positive integer"),
+    *[
+        row
+        for name in "async_channel_get async_channel_try_get".split()
+        for row in each(name, [None, 1, CHANNEL], expect=f"{name}: ach must be an async channel")
+    ],
+    *each(
+        "async_channel_put", [None, CHANNEL], "v", expect="async_channel_put: ach must be an async channel"
+    ),
+    *each("async_channel_put_evt", [None, CHANNEL], "v", expect="ach must be an async channel"),
+    # events
+    *each("sync", [None, 1, print], expect=r"sync: evts\[0\] must be an event"),
+    ("sync", (CHANNEL, 1), {}, TypeError, r"sync: evts\[1\] must be an event"),
+    *each("sync_timeout", ["1", True, CHANNEL], CHANNEL, expect="sync: timeout must be"),
+    *each("sync_timeout", [-1, nan], CHANNEL, error=ValueError, expect="sync: timeout must be"),
+    ("sync_timeout", (CHANNEL, 1), {}, TypeError, "must be"),
+    ("sync_timeout", (0, 1), {}, TypeError, r"sync: evts\[0\] must be an event"),
+    ("choice_evt", (CHANNEL, 1), {}, TypeError, r"choice: evts\[1\] must be an event"),
+    *[
+        row
+        for name in "wrap_evt handle_evt replace_evt".split()
+        for row in each(name, [None, 1], print, expect=f"{name}: evt must be an event")
+    ],
+    ("wrap_evt", (CHANNEL, 5), {}, TypeError, "wrap: f must be callable"),
+    ("handle_evt", (CHANNEL, None), {}, TypeError, "handle: f must be callable"),
+    ("replace_evt", (CHANNEL, CHANNEL), {}, TypeError, "replace: f must be callable"),
+    *each("is_handle_evt", [None, 1], expect="is_handle_evt: evt must be an event"),
+    *each("guard_evt", [None, *NO_FUNCTION], expect="guard: f must be callable"),
+    *each("nack_guard_evt", [None, *NO_FUNCTION], expect="nack_guard: f must be callable"),
+    *each("poll_guard_evt", [None, *NO_FUNCTION], expect="poll_guard: f must be callable"),
+    *each("alarm_evt", [None, "1", True, 1j], expect="alarm_evt: msecs must be a number of milliseconds"),
+    *each("alarm_evt", [nan], error=ValueError, expect="alarm_evt: msecs must be a number of milliseconds"),
+    ("current_evt_pseudo_random_generator", (5,), {}, TypeError, "generator must be a random.Random or None"),
+    # breaks
+    *each("break_enabled", [None, 1], expect="break_enabled: on must be a bool"),
+    *each("parameterize_break", [None, 1], expect="breaks: on must be a bool"),
+    # custodians
+    *each("make_custodian", [5, "custodian"], expect="Custodian: parent must be a custodian"),
+    *[
+        row
+        for name in "custodian_shutdown_all is_custodian_shut_down".split()
+        for row in each(name, [None, 5], expect=f"{name}: cust must be a custodian")
+    ],
+    *each(
+        "custodian_managed_list", [None, 5], None, expect="custodian_managed_list: cust must be a custodian"
+    ),
+    *each("current_custodian", [None, 1], expect="current_custodian: custodian must be a custodian"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "options", "error", "expect"),
+    TABLE,
+    ids=[f"{name}-{number}" for number, (name, *_) in enumerate(TABLE)],
+)
+def test_bad_input_is_refused_at_the_call(name, args, options, error, expect):
+    async def main():
+        with pytest.raises(error, match=expect):
+            getattr(racket, name)(*args, **options)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing was made that should have been awaited
+        run_deterministic(main)
+
+
+NEEDS_A_THREAD = [
+    ("thread_wait", (5,), "wait: fail must be callable"),
+    ("thread_send", ("message", 5), "send: fail must be callable"),
+    ("thread_resume", (5,), "resume: benefactor must be a thread or a custodian"),
+    ("break_thread", (5,), "break_: kind must be None, 'hang-up' or 'terminate'"),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "expect"), NEEDS_A_THREAD, ids=[n for n, *_ in NEEDS_A_THREAD])
+async def test_a_bad_second_argument_is_refused_and_changes_nothing(name, args, expect):
+    thd = racket.thread(racket.sync)
+    with pytest.raises(TypeError, match=expect):
+        getattr(racket, name)(thd, *args)
+    assert racket.is_thread_running(thd)
+
+
+async def test_a_bad_kind_of_break_is_refused_and_changes_nothing():
+    thd = racket.thread(racket.sync)
+    with pytest.raises(ValueError, match="break_: kind must be None, 'hang-up' or 'terminate', got 'stop'"):
+        racket.break_thread(thd, "stop")
+    assert racket.is_thread_running(thd)
+
+
+async def test_a_custodian_is_listed_only_for_one_above_it():
+    cust = racket.make_custodian()
+    for supervisor in (cust, racket.make_custodian(cust), racket.make_custodian()):
+        with pytest.raises(ContractError, match="custodian_managed_list: cust is not subordinate"):
+            racket.custodian_managed_list(cust, supervisor)
+    with pytest.raises(TypeError, match="supervisor must be a custodian"):
+        racket.custodian_managed_list(cust, None)
+
+
+async def test_nothing_is_made_under_a_custodian_that_has_been_shut_down():
+    cust = racket.make_custodian()
+    racket.custodian_shutdown_all(cust)
+    with pytest.raises(ContractError):
+        racket.make_custodian(cust)
+
+
+async def test_a_refused_put_has_put_nothing():
+    ch = racket.make_channel()
+    with pytest.raises(TypeError):
+        racket.sync(racket.channel_put_evt(ch, 1), "no event")
+    assert racket.channel_try_get(ch) is None
+
+
+NEEDS_A_RUNTIME = [
+    ("thread", (print,)),
+    ("current_thread", ()),
+    ("current_custodian", ()),
+    ("thread_try_receive", ()),
+    ("thread_rewind_receive", ([],)),
+]
+
+
+@pytest.mark.parametrize(("name", "args"), NEEDS_A_RUNTIME, ids=[name for name, _ in NEEDS_A_RUNTIME])
+def test_outside_a_runtime_it_is_said_that_one_is_needed_and_how_to_start_it(name, args):
+    with pytest.raises(NoRuntime, match="run"):
+        getattr(racket, name)(*args)

@@ -340,8 +340,8 @@ class Runtime:
 
     def stats(self) -> dict[str, Any]:
         """Counts since `start`: ``steps``, ``steals``, ``parks``, ``wakes``, ``timers`` armed,
-        ``timer_buckets``, ``queues`` (length for each worker), ``injected``, ``workers``, ``idle``,
-        ``extra``.
+        ``timer_buckets``, ``queues`` (length for each worker that has begun), ``injected``, ``workers``,
+        ``idle``, ``extra``.
 
         Workers publish their steps every few dozen steps and when they park, so ``steps`` may lag.
         """

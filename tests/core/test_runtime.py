@@ -428,7 +428,8 @@ async def test_stats_count():
     for key in "steps steals parks wakes timers timer_buckets injected workers idle extra".split():
         assert isinstance(stats[key], int)
         assert stats[key] >= 0
-    assert stats["workers"] == len(stats["queues"]) == 2
+    assert stats["workers"] == 2
+    assert 1 <= len(stats["queues"]) <= 2  # a worker has one from when its OS thread has begun
 
 
 @pytest.mark.rtsync(workers=1)

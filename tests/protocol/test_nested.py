@@ -1,8 +1,8 @@
 """Operations called in the middle of operations: by finalizers that a garbage collection starts, and by signal
 handlers, in the same OS thread. See `scheduler.deferred`.
 
-Each test makes a program's operation again and again, with the inner operation at each point in turn where the
-interpreter could run such code, until there are no more points. Every time the program must come to the
+Each test makes a program's operation again and again, with the inner operation at each point in turn where
+the interpreter could run such code, until there are no more points. Every time the program must come to the
 same end as if the inner operation had been made before or after. On the deterministic scheduler for
 coroutine threads (its steps run in this OS thread), and in OS threads that block on their own.
 """

@@ -1,15 +1,4 @@
-"""Every function of the Racket reference under its Racket name.
-
-For those who port a Racket program, and for the conformance tests. ``-`` and ``/`` become ``_``,
-``!`` goes, and the ``?`` of a predicate becomes the prefix ``is_``: ``thread-dead?`` is
-`is_thread_dead`, ``sync/timeout`` is `sync_timeout`. Arguments come in Racket's order, and the
-optional ones are also keywords. ``#f`` is ``None``, as an argument and as a result, and so is
-``#<void>``. A function that may block gives an awaitable. Times are in Racket's units: seconds for
-`sleep` and timeouts, milliseconds for `alarm_evt`.
-
-There is no logic here. Each function checks that it got the kind of object it is about (in the
-Pythonic naming the method call does that) and calls its twin, which checks the rest. A program needs
-`run` too, and `tail` where Racket has tail calls; they are here so that one import is enough.
+"""Threads, mailboxes, semaphores, channels, events, breaks and custodians, under their Racket names.
 
 The order is that of the reference: threads, control, state, mailboxes, semaphores, channels,
 asynchronous channels, events, breaks, custodians, parameters, pools.
@@ -21,30 +10,29 @@ from collections.abc import Callable, Coroutine
 from math import isnan
 from typing import Any, Literal
 
+from rtsync.alarm import at, idle
+from rtsync.alarm import monotonic as _monotonic
+from rtsync.alarm import sleep as _sleep
+from rtsync.alarm import wall_time as _wall_time
+from rtsync.async_channel import AsyncChannel
+from rtsync.breaks import BreaksBlock, break_enabled, breaks
+from rtsync.channel import Channel, ChannelPut
+from rtsync.custodian import Custodian, current_custodian
+from rtsync.env import parameterize
+from rtsync.errors import ContractError, ThreadDead, check_callable, refuse
+from rtsync.evt import Choice, Evt, Wrap, always, call, check_evt, choice, is_evt, never, tail
+from rtsync.evt import guard as _guard
+from rtsync.evt import nack_guard as _nack_guard
+from rtsync.evt import poll_guard as _poll_guard
+from rtsync.mailbox import receive, receive_evt, rewind_receive, try_receive
+from rtsync.os_thread import block_on
+from rtsync.runtime import run
+from rtsync.semaphore import Semaphore, SemaphorePeek
+from rtsync.spawn import thread as _thread
+from rtsync.sync import current_evt_pseudo_random_generator
+from rtsync.sync import sync as _sync
+from rtsync.thread import Thread, current_thread
 from scheduler.runtime import default_workers
-
-from .alarm import at, idle
-from .alarm import monotonic as _monotonic
-from .alarm import sleep as _sleep
-from .alarm import wall_time as _wall_time
-from .async_channel import AsyncChannel
-from .breaks import BreaksBlock, break_enabled, breaks
-from .channel import Channel, ChannelPut
-from .custodian import Custodian, current_custodian
-from .env import parameterize
-from .errors import ContractError, ThreadDead, check_callable, refuse
-from .evt import Choice, Evt, Wrap, always, call, check_evt, choice, is_evt, never, tail
-from .evt import guard as _guard
-from .evt import nack_guard as _nack_guard
-from .evt import poll_guard as _poll_guard
-from .mailbox import receive, receive_evt, rewind_receive, try_receive
-from .os_thread import block_on
-from .runtime import run
-from .semaphore import Semaphore, SemaphorePeek
-from .spawn import thread as _thread
-from .sync import current_evt_pseudo_random_generator
-from .sync import sync as _sync
-from .thread import Thread, current_thread
 
 __all__ = [
     "alarm_evt",

@@ -57,7 +57,9 @@ class AsyncChannel(BaseEvt):
                 lock.release()
                 return
             mine: list[Any] = []
-            self._block_put((mine, None, value, None))
+            self._putters.append((mine, None, value, None))
+            if len(self._buffer) < self._limit:  # as in _block: something was taken since we looked
+                defer(self._match)
             try:
                 if (yield mine, lock) is not RETRY:
                     return
@@ -160,12 +162,6 @@ class AsyncChannel(BaseEvt):
         if self._buffer:  # a clean-up has put something since we looked: see scheduler.deferred
             defer(self._match)
 
-    def _block_put(self, entry: tuple[Any, ...]) -> None:
-        """Queue a putter for which there was no room. Holds _lock."""
-        self._putters.append(entry)
-        if len(self._buffer) < self._limit:  # as in _block: something was taken since we looked
-            defer(self._match)
-
     def _match(self) -> None:
         """Bring together values and getters, and room and putters, that missed each other."""
         lock, buffer = self._lock, self._buffer
@@ -205,7 +201,10 @@ class AsyncChannelPut(BaseEvt):
         return self if self._channel._offer(self._value) else NOT_READY
 
     def _block(self, waiter: list[Any], case: Any) -> None:
-        self._channel._block_put((waiter, case, self._value, self))
+        channel = self._channel
+        channel._putters.append((waiter, case, self._value, self))
+        if len(channel._buffer) < channel._limit:
+            defer(channel._match)
 
     def _leave(self, waiter: list[Any]) -> None:
         self._channel._leave_putters()

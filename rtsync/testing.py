@@ -2,7 +2,8 @@
 
 ``run_deterministic(main, seed=7)`` runs a program step by step in an order that the seed decides, with time
 that jumps; ``explore(main, seeds=200)`` does so for many seeds and names the one that fails, by which the
-failure can be repeated; ``explore_all(main)`` runs a small program in every order there is. With the pytest plugin (loaded automatically) ``async def`` tests run too:
+failure can be repeated; ``explore_all(main)`` runs a small program in every order there is. With the pytest
+plugin (loaded automatically) ``async def`` tests run too:
 
     @pytest.mark.rtsync(seeds=100)      # deterministic, one run per seed
     async def test_handover(): ...
@@ -177,8 +178,8 @@ class _Decisions:
         if one >= many or before != many:
             self._given = self._expected = ()  # so that the run can be wound up
             raise RuntimeError(
-                f"decision {number} is for {one} of {before} possibilities, and there are {many}: the program "
-                "does something else each time it runs"
+                f"decision {number} was among {before} possibilities and is among {many}: the program does "
+                "something else each time it runs"
             )
         self.taken.append(one)
         self.possible.append(many)

@@ -99,7 +99,7 @@ class Rare:
         self.beneficiaries: list[Any] | None = None  # weak references: resumed with us
         self.breaks: Breaks | None = None  # None: enabled
         self.dead_evt: Latch | None = None
-        self.given = False  # the operation at which it was interrupted last had happened all the same
+        self.given: Any = RETRY  # what the operation gave, all the same, at which it was interrupted last
         self.keep = True  # the result
         self.killed: Any = None  # weak reference to the `ThreadKilled` that was raised last
         self.kind: str | None = None  # of the pending break
@@ -429,9 +429,9 @@ class Controlled(Task):
         error = self.interruption(parked)
         if error is None:
             return True
+        self._rarely().given = RETRY if parked else self.value
         # Nothing may be left of the value: who is given none (a putter) would find it at its next operation.
         self.value = None
-        self._rarely().given = not parked
         here.driver.step(self, self.coro.throw, error)
         return False
 
@@ -548,9 +548,9 @@ class Controlled(Task):
         runtime = runtimes.get(self.key)
         return runtime is not None and runtime.unqueue(self)
 
-    def give_up(self, given: bool) -> None:
+    def give_up(self, given: bool, value: Any) -> None:
         """See `scheduler.osthread`."""
-        self._rarely().given = given
+        self._rarely().given = value if given else RETRY
 
     def _end_as(self, state: int, outcome: Any) -> None:
         raise NotImplementedError
@@ -603,6 +603,19 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     """Kill ``threads``, the current one last. See `Controlled.kill`. ``really``: also those that are made to
     be suspended instead."""
     me = current_or_none()
+    home = getattr(current_driver(), "home", None)
+    if home is None:
+        myself = _kill_others(threads, really, me)
+    else:
+        with home.as_worker():
+            myself = _kill_others(threads, really, me)
+    if myself:
+        me.pending |= KILL
+        raise me._killing()
+
+
+def _kill_others(threads: list[Any], really: bool, me: Any) -> bool:
+    """Kill all of ``threads`` but ``me``; whether that is among them."""
     myself = False
     targets: list[Any] = []
     for target in threads:
@@ -626,9 +639,7 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
             _act(target, KILL)
         targets.append(target)
     _settle(targets, KILL, me)
-    if myself:
-        me.pending |= KILL
-        raise me._killing()
+    return myself
 
 
 def _act(target: Any, bit: int) -> None:

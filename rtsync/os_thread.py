@@ -58,7 +58,7 @@ class OsThread(Thread):
                 return False
             self.value = RETRY
             return True
-        return False
+        return bool(self._threads.unqueue(self))
 
     def _cleans_up(self) -> bool:
         return handles_break(sys.exception())  # asked in its own OS thread

@@ -108,5 +108,9 @@ class OsThreads:
         """Let others run. In its OS thread."""
         time.sleep(0)
 
+    def unqueue(self, thread: OsThread) -> bool:
+        """Take back a `ready` that has not let it go on yet; whether that was possible."""
+        return False
+
     def let_end(self, thread: OsThread) -> None:
         """``thread`` has been made ready in order to die: see to it that it can."""

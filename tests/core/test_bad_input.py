@@ -40,7 +40,7 @@ from rtsync import (
     try_receive,
     uncaught_exception_handler,
 )
-from rtsync.testing import DeterministicRuntime, explore, run_deterministic
+from rtsync.testing import DeterministicRuntime, explore, explore_all, run_deterministic
 
 NAN = float("nan")
 
@@ -186,6 +186,12 @@ TABLE = [
             ("values[1]", TypeError, lambda kind=kind: kind([1, "x"])),
         ]
     ],
+    ("DeterministicRuntime", "schedule", TypeError, lambda: DeterministicRuntime(schedule=3)),
+    ("DeterministicRuntime", "schedule", TypeError, lambda: DeterministicRuntime(schedule="012")),
+    ("DeterministicRuntime", "schedule", TypeError, lambda: run_deterministic(nothing, schedule=[-1])),
+    ("explore_all", "main", TypeError, lambda: explore_all(3)),
+    ("explore_all", "most", TypeError, lambda: explore_all(nothing, most=1.5)),
+    ("explore_all", "most", ValueError, lambda: explore_all(nothing, most=0)),
 ]
 
 IDS = [f"{row[0]}-{row[1]}-{number}" for number, row in enumerate(TABLE)]

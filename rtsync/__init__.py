@@ -5,9 +5,17 @@ from scheduler.safepoint import own_folder
 from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
-from .breaks import Break, BreakHangUp, BreakTerminate, break_enabled, breaks
+from .breaks import (
+    Break,
+    BreakHangUp,
+    BreakParameterization,
+    BreakTerminate,
+    break_enabled,
+    breaks,
+    current_break_parameterization,
+)
 from .channel import Channel
-from .custodian import Custodian, current_custodian
+from .custodian import Custodian, CustodianBox, current_custodian
 from .env import Parameter, parameterize
 from .errors import (
     ContractError,
@@ -45,10 +53,12 @@ __all__ = [
     "AsyncChannel",
     "Break",
     "BreakHangUp",
+    "BreakParameterization",
     "BreakTerminate",
     "Channel",
     "ContractError",
     "Custodian",
+    "CustodianBox",
     "Deadlock",
     "Evt",
     "ForkError",
@@ -68,6 +78,7 @@ __all__ = [
     "breaks",
     "call",
     "choice",
+    "current_break_parameterization",
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",

@@ -26,11 +26,14 @@ Source: Racket Reference 11.1.2, 10.6 (Breaks).
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from scheduler import Task, current_driver, here, safepoints
@@ -63,6 +66,7 @@ KILLED: Final = 5
 _COOPERATIVE: Final = 0.001  # seconds before a requester asks for a safepoint
 _IN_C: Final = 0.05  # seconds after which a step that reaches no safepoint is looked at: does it sit in C?
 _PATIENCE: Final = 2.0  # seconds after which it is taken to compute in C
+_CLEAN_UP: Final = 10.0  # seconds for which clean-up that computes is left alone
 _MOST_THROWS: Final = 1000  # how often clean-up that blocks is told again before the thread is given up
 
 
@@ -76,6 +80,7 @@ class Rare:
         "dead_evt",
         "given",
         "keep",
+        "killed",
         "kind",
         "left",
         "name",
@@ -85,6 +90,7 @@ class Rare:
         "suspend_to_kill",
         "thaw",
         "throws",
+        "told",
         "unbegun",
     )
 
@@ -95,6 +101,7 @@ class Rare:
         self.dead_evt: Latch | None = None
         self.given = False  # the operation at which it was interrupted last had happened all the same
         self.keep = True  # the result
+        self.killed: Any = None  # weak reference to the `ThreadKilled` that was raised last
         self.kind: str | None = None  # of the pending break
         self.left = 0  # how many of those that waited for our end have left
         self.name: str | None = None
@@ -105,6 +112,7 @@ class Rare:
         self.thaw: Any = None  # the lock that a frozen thread waits on
         self.unbegun: Any = None  # the finalizer of one that is suspended before it began
         self.throws = 0  # how often it was told to die
+        self.told = 0.0  # when it was told to die
 
 
 class Controlled(Task):
@@ -302,6 +310,8 @@ class Controlled(Task):
             return
         waiter = self.waiter
         if waiter:
+            if self.can_be_run and self._cleans_up():
+                return
             try:
                 waiter.pop()
             except IndexError:
@@ -356,9 +366,7 @@ class Controlled(Task):
         """What to raise where the thread stands; ``parked``: at an operation that was given up, or between
         two, not at one that has happened. The thread is ours alone."""
         if self.pending & KILL:
-            with self._lock:
-                self._rarely().throws += 1
-            return ThreadKilled()
+            return self._killing()
         if not parked:
             if self.pending & BREAK and self._breaks_enabled():
                 self._ask_safepoint()
@@ -370,8 +378,43 @@ class Controlled(Task):
                 error, rare.raising = rare.raising, None
             return error
         if self.pending & BREAK and self._breaks_enabled():
-            return self._take_break()
+            if not self._cleans_up():
+                return self._take_break()
+            self._ask_safepoint()  # the clean-up may end, and the thread compute
         return None
+
+    def _killing(self) -> BaseException:
+        """The exception to raise in it, which is to die."""
+        error = ThreadKilled()
+        with self._lock:
+            rare = self._rarely()
+            rare.throws += 1
+            rare.told = monotonic()
+            rare.killed = weakref.ref(error)
+        return error
+
+    def _cleans_up(self) -> bool:
+        """Whether it is in the clean-up on the way out of a `Break`, in which no other is raised; it is
+        parked, or ours alone.
+
+        The exception that a stopped coroutine handles is the last of the objects that it refers to; no
+        attribute gives it. What a coroutine refers to before that is its frame, and the top of that one's
+        stack is what it awaits.
+        """
+        coro = self.coro
+        while isinstance(coro, (CoroutineType, GeneratorType, AsyncGeneratorType)):
+            referents = gc.get_referents(coro)
+            if referents and handles_break(referents[-1]):
+                return True
+            if isinstance(coro, CoroutineType):
+                coro = coro.cr_await
+            elif isinstance(coro, GeneratorType):
+                coro = coro.gi_yieldfrom
+            else:
+                coro = coro.ag_await
+            if not isinstance(coro, (CoroutineType, GeneratorType)):  # the step of an async generator?
+                coro = next((r for r in gc.get_referents(coro) if isinstance(r, AsyncGeneratorType)), None)
+        return False
 
     def on_pending(self) -> bool:
         """See `scheduler.Task.on_pending`. The thread is ours alone."""
@@ -394,10 +437,14 @@ class Controlled(Task):
 
     def on_parked(self) -> None:
         """See `scheduler.Task.on_parked`."""
-        if self.pending == BREAK and not self._breaks_enabled():
-            return
         waiter = self.waiter
         assert waiter is not None
+        if self.pending == BREAK:
+            if not self._breaks_enabled():
+                return
+            if self._cleans_up():
+                self._unask_safepoint()  # until it goes on
+                return
         try:
             waiter.pop()
         except IndexError:  # somebody else resumes us; on_pending will see to it
@@ -434,8 +481,15 @@ class Controlled(Task):
                 self._state = ALIVE
                 break
         if self.pending & KILL:
-            raise ThreadKilled
-        if not isinstance(sys.exception(), Break):  # not in the clean-up on the way out of a break
+            rare = self._rarely()
+            if (
+                rare.killed is None
+                or monotonic() - rare.told > _CLEAN_UP
+                or rare.killed() not in _handled(sys.exception())
+            ):
+                raise self._killing()
+            return
+        if not handles_break(sys.exception()):
             self.deliver_break()
 
     def _ask_safepoint(self) -> None:
@@ -445,6 +499,14 @@ class Controlled(Task):
             if self._state < RESULT and not rare.asked:
                 rare.asked = True
                 safepoints.want(self)
+
+    def _unask_safepoint(self) -> None:
+        """Take back `_ask_safepoint`."""
+        with self._lock:
+            rare = self._rarely()
+            asked, rare.asked = rare.asked, False
+        if asked:
+            safepoints.unwant(self)
 
     def _corner(self) -> None:
         """It seems to sit in a call into C: see to it that it comes no further than that."""
@@ -522,6 +584,18 @@ class Controlled(Task):
             return rare.suspend_evt
 
 
+def _handled(error: BaseException | None) -> Iterator[BaseException]:
+    """``error``, which is being handled, and those in whose handling it was raised."""
+    while error is not None:
+        yield error
+        error = error.__context__
+
+
+def handles_break(error: Any) -> bool:
+    """Whether code that handles ``error`` is in the clean-up on the way out of a `Break`."""
+    return isinstance(error, BaseException) and any(isinstance(e, Break) for e in _handled(error))
+
+
 # -- for several at once ---------------------------------------------------------------------------
 
 
@@ -554,7 +628,7 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     _settle(targets, KILL, me)
     if myself:
         me.pending |= KILL
-        raise ThreadKilled
+        raise me._killing()
 
 
 def _act(target: Any, bit: int) -> None:
@@ -599,7 +673,7 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
         if not targets:
             return
         if me is not None and me.pending & KILL:  # two kill each other: neither waits for the other
-            raise ThreadKilled
+            raise me._killing()
         passed = monotonic() - start
         if not asked:
             if passed > _COOPERATIVE:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from scheduler import OsDriver, block, current_driver, here
 from scheduler.safepoint import base, transparent
 
-from .control import SUSPEND
+from .control import SUSPEND, handles_break
 from .errors import ContractError, refuse
 from .evt import Tail, is_evt, settle
 from .sync import sync
@@ -59,6 +59,9 @@ class OsThread(Thread):
             self.value = RETRY
             return True
         return False
+
+    def _cleans_up(self) -> bool:
+        return handles_break(sys.exception())  # asked in its own OS thread
 
     def is_retry(self, value: Any) -> bool:
         """Whether ``value`` says that an operation was given up."""

@@ -491,3 +491,69 @@ async def test_a_second_break_waits_for_the_clean_up_of_the_first():
     await gate.put("clean")
     await t.wait()
     assert log == ["clean"]
+
+
+@pytest.mark.parametrize("backed", [False, True])
+@pytest.mark.rtsync(workers=2, runs=3)
+async def test_a_break_that_waited_for_clean_up_comes_after_it(backed):
+    gate, log = Channel(), []
+
+    async def child():
+        try:
+            try:
+                await Channel().get()
+            except Break:
+                log.append(await gate.get())
+            while True:
+                pass
+        except Break:
+            log.append("again")
+
+    def backed_child():
+        try:
+            try:
+                block_on(Channel().get())
+            except Break:
+                log.append(block_on(gate.get()))
+            while True:
+                pass
+        except Break:
+            log.append("again")
+
+    t = thread(backed_child if backed else child)
+    while not (first := t.waiter):
+        await sleep(0)
+    t.break_()
+    while t.waiter is first or not t.waiter:
+        await sleep(0)
+    t.break_()
+    await gate.put("clean")
+    await t.wait()
+    assert log == ["clean", "again"]
+
+
+@pytest.mark.rtsync(workers=1)
+async def test_a_break_waits_for_clean_up_in_an_asynchronous_generator():
+    gate, log = Channel(), []
+
+    async def items():
+        try:
+            yield await Channel().get()
+        finally:
+            log.append(await gate.get())
+
+    async def child():
+        async for _ in items():
+            pass
+
+    uncaught_exception_handler(lambda thread, error: None)
+    t = thread(child)
+    await sync(idle())
+    t.break_()
+    await sync(idle())
+    t.break_()
+    await sync(idle())
+    assert not t.dead
+    await gate.put("clean")
+    await t.wait()
+    assert log == ["clean"]

@@ -509,10 +509,11 @@ async def test_clean_up_that_computes_may_finish(backed):
 
 @pytest.mark.rtsync(workers=2, runs=3)
 async def test_clean_up_of_a_blocked_thread_that_computes_may_finish_while_another_is_killed():
-    log, total = [], [0]
+    begun, log, total = [], [], [0]
 
     async def blocked():
         try:
+            begun.append(True)
             await Channel().get()
         finally:
             for n in range(2000):
@@ -525,7 +526,7 @@ async def test_clean_up_of_a_blocked_thread_that_computes_may_finish_while_anoth
             pass
 
     one, two = thread(blocked), thread(hog)
-    while not log:
+    while not (begun and log):
         await sleep(0)
     killer = thread(two.kill)
     one.kill()

@@ -1,5 +1,5 @@
-"""Operations called in the middle of operations: by finalizers that a garbage collection starts, and by signal
-handlers, in the same OS thread. See `scheduler.deferred`.
+"""Operations called in the middle of operations, in the same OS thread: by finalizers that a garbage
+collection starts, and by signal handlers. See `scheduler.deferred`.
 
 Each test makes a program's operation again and again, with the inner operation at each point in turn where
 the interpreter could run such code, until there are no more points. Every time the program must come to the

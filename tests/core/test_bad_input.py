@@ -15,6 +15,7 @@ from rtsync import (
     AsyncChannel,
     Channel,
     Custodian,
+    CustodianBox,
     Runtime,
     Semaphore,
     after,
@@ -138,6 +139,11 @@ TABLE = [
     ("AsyncChannel", "limit", ValueError, lambda: AsyncChannel(-1)),
     ("Custodian", "parent", TypeError, lambda: Custodian(3)),
     ("Custodian", "parent", TypeError, lambda: Custodian(Custodian)),
+    ("CustodianBox", "custodian", TypeError, lambda: CustodianBox(3, 1)),
+    ("CustodianBox", "custodian", TypeError, lambda: CustodianBox(None, 1)),
+    ("sync", "enable_break", TypeError, lambda: sync(always, enable_break=1)),
+    ("sync", "evts[1]", TypeError, lambda: sync(always, 3, enable_break=True)),
+    ("sync", "timeout", ValueError, lambda: sync(always, timeout=-1, enable_break=True)),
     ("current_custodian", "custodian", TypeError, lambda: current_custodian(3)),
     ("current_custodian", "custodian", TypeError, lambda: current_custodian(None)),
     (
@@ -267,6 +273,7 @@ NEEDS_A_RUNTIME = {
     "current_custodian": lambda: current_custodian(),
     "break_enabled": lambda: rtsync.break_enabled(),
     "breaks": lambda: rtsync.breaks(True).__enter__(),
+    "current_break_parameterization": lambda: rtsync.current_break_parameterization(),
     "try_receive": lambda: try_receive(),
     "rewind_receive": lambda: rewind_receive([]),
     "Custodian": lambda: Custodian(),
@@ -296,6 +303,8 @@ def test_what_needs_a_runtime_when_it_is_awaited_says_so_too(operation):
 # -- nothing is forgotten --------------------------------------------------------------------------
 
 NOTHING_TO_CHECK = {
+    "BreakParameterization": "made by `current_break_parameterization`",
+    "current_break_parameterization": "takes nothing",
     "Channel": "takes nothing",
     "Evt": "a base class",
     "Parameter": "its values are checked by its own function",

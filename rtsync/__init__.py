@@ -40,6 +40,7 @@ from .evt import (
     tail,
 )
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
+from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
 from .semaphore import Semaphore
@@ -77,6 +78,7 @@ __all__ = [
     "break_enabled",
     "breaks",
     "call",
+    "call_in_nested_thread",
     "choice",
     "current_break_parameterization",
     "current_custodian",

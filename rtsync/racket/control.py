@@ -1,6 +1,6 @@
-"""Breaks around a wait, break parameterizations and custodian boxes, under their Racket names.
+"""Nested threads, breaks around a wait, break parameterizations, custodian boxes, under their Racket names.
 
-The order is that of the reference: semaphores, events, breaks, custodian boxes.
+The order is that of the reference: threads, semaphores, events, breaks, custodian boxes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from rtsync.breaks import BreakParameterization, breaks, current_break_parameter
 from rtsync.custodian import Custodian, CustodianBox
 from rtsync.errors import check_callable, refuse
 from rtsync.evt import call
+from rtsync.nested import call_in_nested_thread as _call_in_nested_thread
 from rtsync.semaphore import Semaphore, call_holding
 from rtsync.sync import sync as _sync
 from scheduler.safepoint import transparent
 
 __all__ = [
+    "call_in_nested_thread",
     "call_with_break_parameterization",
     "call_with_semaphore_enable_break",
     "current_break_parameterization",
@@ -33,6 +35,19 @@ __all__ = [
 def _check(operation: str, argument: str, value: object, kind: type, expected: str) -> None:
     if not isinstance(value, kind):
         raise refuse(operation, argument, expected, value, TypeError)
+
+
+# -- threads -----------------------------------------------------------------------------------
+
+
+def call_in_nested_thread(
+    thunk: Callable[[], Any], cust: Custodian | None = None
+) -> Coroutine[Any, Any, Any]:
+    """Call ``thunk`` in a nested thread that ``cust`` manages, by default the current custodian, and wait for
+    it. Result: that of ``thunk``, or its exception; `ThreadDead` if the nested thread dies before.
+
+    Source: Racket Reference 11.1.1, ``call-in-nested-thread``."""
+    return _call_in_nested_thread(thunk, custodian=cust)
 
 
 # -- semaphores --------------------------------------------------------------------------------

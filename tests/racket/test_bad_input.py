@@ -31,6 +31,8 @@ TABLE = [
     ("thread", (print,), {"keep": True}, TypeError, "thread: keep must be None or 'results'"),
     ("thread", (print,), {"pool": 5}, TypeError, "thread: pool must be"),
     *each("thread_suspend_to_kill", [None, *NO_FUNCTION], expect="must be callable"),
+    *each("call_in_nested_thread", [None, *NO_FUNCTION], expect="call_in_nested_thread: fn must be callable"),
+    ("call_in_nested_thread", (print, 5), {}, TypeError, "custodian must be a custodian"),
     # control
     *[
         row

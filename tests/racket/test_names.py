@@ -21,6 +21,7 @@ SIGNATURES = {
     "is_thread": "v",
     "current_thread": "",
     "thread_suspend_to_kill": "thunk",
+    "call_in_nested_thread": "thunk cust?",
     # control
     "thread_suspend": "thd",
     "thread_resume": "thd benefactor?",

@@ -5,6 +5,7 @@ from scheduler.safepoint import own_folder
 from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
+from .blocking import to_os_thread
 from .breaks import (
     Break,
     BreakHangUp,
@@ -104,6 +105,7 @@ __all__ = [
     "sync",
     "tail",
     "thread",
+    "to_os_thread",
     "try_receive",
     "uncaught_exception_handler",
 ]

@@ -39,6 +39,7 @@ from rtsync import (
     sync,
     tail,
     thread,
+    to_os_thread,
     try_receive,
     uncaught_exception_handler,
 )
@@ -161,6 +162,9 @@ TABLE = [
         lambda: uncaught_exception_handler(3),
     ),
     ("parameterize", "parameter", TypeError, lambda: parameterize(3, 4)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(3)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(None, 1)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(nothing)),
     ("block_on", "op", TypeError, lambda: block_on(3)),
     ("block_on", "op", TypeError, lambda: block_on(None)),
     ("block_on", "op", TypeError, lambda: block_on(nothing)),
@@ -317,6 +321,7 @@ NEEDS_A_RUNTIME_WHEN_AWAITED = {
     "sleep": lambda: sleep(1),
     "sync": lambda: sync(always),
     "receive": lambda: rtsync.receive(),
+    "to_os_thread": lambda: to_os_thread(print),
 }
 
 

@@ -47,6 +47,7 @@ from .semaphore import Semaphore
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
+from .thread_group import ThreadGroup, current_thread_group
 
 own_folder(__file__)
 
@@ -70,6 +71,7 @@ __all__ = [
     "Semaphore",
     "Thread",
     "ThreadDead",
+    "ThreadGroup",
     "ThreadKilled",
     "after",
     "always",
@@ -84,6 +86,7 @@ __all__ = [
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",
+    "current_thread_group",
     "guard",
     "idle",
     "is_evt",

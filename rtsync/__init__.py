@@ -5,6 +5,7 @@ from scheduler.safepoint import own_folder
 from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
+from .blocking import to_os_thread
 from .breaks import (
     Break,
     BreakHangUp,
@@ -44,6 +45,7 @@ from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
 from .semaphore import Semaphore
+from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
@@ -69,6 +71,9 @@ __all__ = [
     "Runtime",
     "SchedulerError",
     "Semaphore",
+    "SharedBytes",
+    "SharedFlvector",
+    "SharedFxvector",
     "Thread",
     "ThreadDead",
     "ThreadGroup",
@@ -103,6 +108,7 @@ __all__ = [
     "sync",
     "tail",
     "thread",
+    "to_os_thread",
     "try_receive",
     "uncaught_exception_handler",
 ]

@@ -252,7 +252,7 @@ class Thread(Controlled, BaseEvt):
         if self._state < RESULT and not self.pending & KILL:
             mail = self._mail
             if mail is None:
-                mail = self._mail = Mailbox()
+                mail = self._mailbox()
             task = mail.put(value, lock)
             lock.release()
             if task is not None:
@@ -268,7 +268,9 @@ class Thread(Controlled, BaseEvt):
     def _mailbox(self) -> Mailbox:
         """Holds _lock."""
         if self._mail is None:
-            self._mail = Mailbox()
+            made = Mailbox()
+            if self._mail is None:  # a finalizer that sends may have made it meanwhile
+                self._mail = made
         return self._mail
 
 

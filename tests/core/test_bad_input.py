@@ -41,10 +41,11 @@ from rtsync import (
     sync,
     tail,
     thread,
+    to_os_thread,
     try_receive,
     uncaught_exception_handler,
 )
-from rtsync.testing import DeterministicRuntime, explore, run_deterministic
+from rtsync.testing import DeterministicRuntime, explore, explore_all, run_deterministic
 
 NAN = float("nan")
 
@@ -167,6 +168,9 @@ TABLE = [
         lambda: uncaught_exception_handler(3),
     ),
     ("parameterize", "parameter", TypeError, lambda: parameterize(3, 4)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(3)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(None, 1)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(nothing)),
     ("block_on", "op", TypeError, lambda: block_on(3)),
     ("block_on", "op", TypeError, lambda: block_on(None)),
     ("block_on", "op", TypeError, lambda: block_on(nothing)),
@@ -193,6 +197,25 @@ TABLE = [
     ("explore", "seeds", TypeError, lambda: explore(nothing, seeds=True)),
     ("explore", "seeds", ValueError, lambda: explore(nothing, seeds=0)),
     ("explore", "seeds", ValueError, lambda: explore(nothing, seeds=-1)),
+    *[
+        (kind.__name__, argument, error, bad)
+        for kind in (rtsync.SharedBytes, rtsync.SharedFlvector, rtsync.SharedFxvector)
+        for argument, error, bad in [
+            ("length", TypeError, lambda kind=kind: kind(None)),
+            ("length", TypeError, lambda kind=kind: kind(1.5)),
+            ("length", TypeError, lambda kind=kind: kind(True)),
+            ("length", ValueError, lambda kind=kind: kind(-1)),
+            ("fill", TypeError, lambda kind=kind: kind(2, "x")),
+            ("fill", TypeError, lambda kind=kind: kind([1], 2)),
+            ("values[1]", TypeError, lambda kind=kind: kind([1, "x"])),
+        ]
+    ],
+    ("DeterministicRuntime", "schedule", TypeError, lambda: DeterministicRuntime(schedule=3)),
+    ("DeterministicRuntime", "schedule", TypeError, lambda: DeterministicRuntime(schedule="012")),
+    ("DeterministicRuntime", "schedule", TypeError, lambda: run_deterministic(nothing, schedule=[-1])),
+    ("explore_all", "main", TypeError, lambda: explore_all(3)),
+    ("explore_all", "most", TypeError, lambda: explore_all(nothing, most=1.5)),
+    ("explore_all", "most", ValueError, lambda: explore_all(nothing, most=0)),
 ]
 
 IDS = [f"{row[0]}-{row[1]}-{number}" for number, row in enumerate(TABLE)]
@@ -306,6 +329,7 @@ NEEDS_A_RUNTIME_WHEN_AWAITED = {
     "sleep": lambda: sleep(1),
     "sync": lambda: sync(always),
     "receive": lambda: rtsync.receive(),
+    "to_os_thread": lambda: to_os_thread(print),
 }
 
 

@@ -49,6 +49,7 @@ from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
+from .thread_group import ThreadGroup, current_thread_group
 
 own_folder(__file__)
 
@@ -75,6 +76,7 @@ __all__ = [
     "SharedFxvector",
     "Thread",
     "ThreadDead",
+    "ThreadGroup",
     "ThreadKilled",
     "after",
     "always",
@@ -89,6 +91,7 @@ __all__ = [
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",
+    "current_thread_group",
     "guard",
     "idle",
     "is_evt",

@@ -365,6 +365,8 @@ class Controlled(Task):
         """If a break is pending and breaks are enabled again: it is to be raised soon, but not just here."""
         if self.pending & BREAK:
             self._poke()
+            if not self._breaks_enabled():
+                self._unask_safepoint()  # until they are
 
     def _breaks_enabled(self) -> bool:
         rare = self._rare
@@ -545,8 +547,10 @@ class Controlled(Task):
                 safepoints.want(self)
 
     def _unask_safepoint(self) -> None:
-        """Take back `_ask_safepoint`."""
+        """Take back `_ask_safepoint`, if it was for a break."""
         with self._lock:
+            if self.pending & ~BREAK:
+                return
             rare = self._rarely()
             asked, rare.asked = rare.asked, False
         if asked:

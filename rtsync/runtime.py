@@ -37,6 +37,7 @@ from .os_threads import OsThreads
 from .spawn import is_async
 from .sync import sync
 from .thread import Thread
+from .thread_group import ThreadGroup
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 _RECHECK = 1.0
@@ -88,6 +89,7 @@ class Runtime(scheduler.Runtime):
             raise refuse("Runtime", "seed", "an integer or None", seed, TypeError)
         super().__init__(workers, name=name, seed=seed)
         self.root = Custodian.root()
+        self._root_group: ThreadGroup | None = None
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
         self.blocking = Blocking(self)
@@ -248,6 +250,14 @@ class Runtime(scheduler.Runtime):
                 continue
             return True
         return False
+
+    @property
+    def root_group(self) -> ThreadGroup:
+        """The group of threads that were not made in another. The same object from start to close."""
+        with self.lock:
+            if self._root_group is None or self._root_group.key != self.key:
+                self._root_group = ThreadGroup.root(self.key)
+            return self._root_group
 
     def idle_evt(self, result: Evt) -> BaseEvt:
         """The base event of `idle`, which is ready when this runtime is idle."""

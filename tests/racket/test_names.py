@@ -96,6 +96,10 @@ SIGNATURES = {
     "make_custodian_box": "cust v",
     "is_custodian_box": "v",
     "custodian_box_value": "cb",
+    # thread groups
+    "make_thread_group": "group?",
+    "is_thread_group": "v",
+    "current_thread_group": "*group",
     # custodians, parameters, pools
     "current_custodian": "*custodian",
     "make_custodian": "cust?",

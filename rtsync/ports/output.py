@@ -450,7 +450,7 @@ class WriteAvail(Writing):
             port._drain()
             if port._pending or port._end.unsent:
                 return self._over()
-        return True if port._ready else NOT_READY
+        return True if port._ready or not self._data else NOT_READY
 
     def _take(self, found: Any) -> Any:
         if found is not True:

@@ -44,6 +44,7 @@ class DeterministicRuntime(Deterministic, Runtime):
         Deterministic.__init__(self, seed, name=name)
         self.os_threads: OsThreads = _BatonThreads(self)
         self.blocking = Blocking(self)
+        self.asyncio = None  # it has a clock and an order of its own
 
     def wall_time(self) -> float:
         return _EPOCH + self.time

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from inspect import markcoroutinefunction
 from random import random
 from time import monotonic
@@ -88,7 +89,7 @@ def drive(op: Any) -> Generator[Any, Any, Any]:
             try:
                 argument = yield parking
             except BaseException as error:
-                call, argument = op.throw, error
+                call, argument = _thrower(op, error), error
             continue
         waiter, commit = parking
         task.arrived = False
@@ -115,17 +116,28 @@ def drive(op: Any) -> Generator[Any, Any, Any]:
                     task.parked.pop()
                 except IndexError:  # `_lost` ends it
                     raise error from None
-                call, argument = op.throw, error
+                call, argument = _thrower(op, error), error
                 break
         else:
             task.parked.pop()
             argument, task.value = task.value, None
             if isinstance(late, asyncio.CancelledError):
                 _cancel_soon(loop, late)
+                late = None
             elif late is not None:
                 call, argument = op.throw, late
         driver.unwatch_timers()
-        task._rare = _GIVEN if call == op.throw and late is not None else None
+        task._rare = None if late is None else _GIVEN
+
+
+def _thrower(op: Any, error: BaseException) -> Callable[[Any], Any]:
+    """What raises ``error`` in ``op``. The collector may have closed that before us."""
+    return partial(_close, op) if isinstance(error, GeneratorExit) else op.throw
+
+
+def _close(op: Any, error: BaseException) -> None:
+    op.close()
+    raise error
 
 
 def _cancel_soon(loop: asyncio.AbstractEventLoop, error: asyncio.CancelledError) -> None:

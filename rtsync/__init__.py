@@ -7,9 +7,17 @@ from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
 from .blocking import to_os_thread
-from .breaks import Break, BreakHangUp, BreakTerminate, break_enabled, breaks
+from .breaks import (
+    Break,
+    BreakHangUp,
+    BreakParameterization,
+    BreakTerminate,
+    break_enabled,
+    breaks,
+    current_break_parameterization,
+)
 from .channel import Channel
-from .custodian import Custodian, current_custodian
+from .custodian import Custodian, CustodianBox, current_custodian
 from .env import Parameter, parameterize
 from .errors import (
     ContractError,
@@ -34,9 +42,11 @@ from .evt import (
     tail,
 )
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
+from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
 from .semaphore import Semaphore
+from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
@@ -47,10 +57,12 @@ __all__ = [
     "AsyncChannel",
     "Break",
     "BreakHangUp",
+    "BreakParameterization",
     "BreakTerminate",
     "Channel",
     "ContractError",
     "Custodian",
+    "CustodianBox",
     "Deadlock",
     "Evt",
     "ForkError",
@@ -59,6 +71,9 @@ __all__ = [
     "Runtime",
     "SchedulerError",
     "Semaphore",
+    "SharedBytes",
+    "SharedFlvector",
+    "SharedFxvector",
     "Thread",
     "ThreadDead",
     "ThreadKilled",
@@ -70,7 +85,9 @@ __all__ = [
     "break_enabled",
     "breaks",
     "call",
+    "call_in_nested_thread",
     "choice",
+    "current_break_parameterization",
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",

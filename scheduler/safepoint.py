@@ -13,6 +13,7 @@ middle of one of our functions.
 
 from __future__ import annotations
 
+import dis
 import os
 import sys
 import threading
@@ -25,10 +26,12 @@ from .task import current_driver
 _monitoring = sys.monitoring
 # Not the resumption of a coroutine: the value that it is resumed with has not been taken yet, and an
 # exception would lose it. In 3.13 an exception at a jump counts as raised at the jump's target, which may
-# lie outside of the ``try`` that the jump is in; so there at every instruction.
-_STEP = _monitoring.events.JUMP if sys.version_info >= (3, 14) else _monitoring.events.INSTRUCTION
-_EVENTS = _STEP | _monitoring.events.PY_START
-_CALLED = (_monitoring.events.JUMP, _monitoring.events.PY_START, _monitoring.events.INSTRUCTION)
+# lie outside of the ``try`` that the jump is in; so there at the instruction that is about to jump.
+_JUMP = _monitoring.events.JUMP if sys.version_info >= (3, 14) else _monitoring.events.INSTRUCTION
+_EVENTS = _JUMP | _monitoring.events.PY_START
+_JUMPS = frozenset(dis.opmap[name] for name in ("JUMP_BACKWARD", "JUMP_FORWARD"))
+# Where an exception is on the stack, but not yet being handled: another one would go past the handler.
+_HANDLER_HEADS = frozenset(dis.opmap[name] for name in ("PUSH_EXC_INFO", "CLEANUP_THROW"))
 _TOOLS = (4, 3)  # the ids that have no conventional owner
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -117,25 +120,48 @@ class _Safepoints:
         else:
             raise SchedulerError("safepoint: both free sys.monitoring tool ids (3 and 4) are taken")
         self._tool = tool
-        for event in _CALLED:
-            _monitoring.register_callback(tool, event, self._callback)
+        self._register(self._callback, self._at_instruction)
         _monitoring.set_events(tool, _EVENTS)
 
     def _off(self) -> None:
         """Holds _lock."""
         assert self._tool is not None
         _monitoring.set_events(self._tool, 0)
-        for event in _CALLED:
-            _monitoring.register_callback(self._tool, event, None)
+        self._register(None, None)
         _monitoring.free_tool_id(self._tool)
         self._tool = None
 
+    def _register(self, call: Any, at_instruction: Any) -> None:
+        """Holds _lock."""
+        assert self._tool is not None
+        _monitoring.register_callback(self._tool, _monitoring.events.JUMP, call)
+        _monitoring.register_callback(self._tool, _monitoring.events.PY_START, call)
+        _monitoring.register_callback(self._tool, _monitoring.events.INSTRUCTION, at_instruction)
+
+    def _at_instruction(self, code: CodeType, offset: int) -> None:
+        mine = current_driver()
+        if mine is None or mine.task not in self._wanted:
+            return
+        opcodes = code.co_code
+        if code in self._cornered.get(mine.task, ()):
+            stop = opcodes[offset] not in _HANDLER_HEADS
+        else:
+            while opcodes[offset] == dis.EXTENDED_ARG:
+                offset += 2
+            stop = opcodes[offset] in _JUMPS
+        if stop:
+            self._stop(sys._getframe(1))
+
     def _callback(self, code: CodeType, *where: Any) -> None:
+        self._stop(sys._getframe(1))
+
+    def _stop(self, frame: Any) -> None:
+        """``frame`` is about to go on in this OS thread."""
         mine = current_driver()
         if mine is None:
             return
         task = mine.task
-        if task in self._wanted and interruptible(sys._getframe(1), task):
+        if task in self._wanted and interruptible(frame, task):
             task.at_safepoint()
 
 

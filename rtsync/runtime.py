@@ -24,6 +24,8 @@ from scheduler import Task, block, current_driver, defer
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from .aio.background import Background
+from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
 from .custodian import Custodian
@@ -36,6 +38,7 @@ from .os_threads import OsThreads
 from .spawn import is_async
 from .sync import sync
 from .thread import Thread
+from .thread_group import ThreadGroup
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 _RECHECK = 1.0
@@ -87,8 +90,11 @@ class Runtime(scheduler.Runtime):
             raise refuse("Runtime", "seed", "an integer or None", seed, TypeError)
         super().__init__(workers, name=name, seed=seed)
         self.root = Custodian.root()
+        self._root_group: ThreadGroup | None = None
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
+        self.blocking = Blocking(self)
+        self.asyncio: Background | None = Background(self)
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
 
@@ -192,6 +198,12 @@ class Runtime(scheduler.Runtime):
         self.inject(reaper)
         self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
 
+    def close(self, patience: float = 5.0) -> list[threading.Thread]:
+        """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
+        if self.asyncio is not None:
+            self.asyncio.close(patience)
+        return super().close(patience)
+
     def __enter__(self) -> Runtime:
         self.start()
         return self
@@ -251,6 +263,14 @@ class Runtime(scheduler.Runtime):
             return True
         return False
 
+    @property
+    def root_group(self) -> ThreadGroup:
+        """The group of threads that were not made in another. The same object from start to close."""
+        with self.lock:
+            if self._root_group is None or self._root_group.key != self.key:
+                self._root_group = ThreadGroup.root(self.key)
+            return self._root_group
+
     def idle_evt(self, result: Evt) -> BaseEvt:
         """The base event of `idle`, which is ready when this runtime is idle."""
         self._idle_evt.result = result
@@ -282,7 +302,8 @@ class Runtime(scheduler.Runtime):
             and not self.os_threads.active
             and not self.os_threads.timed
             and not self.timers.armed
-            and not self.poller.busy
+            and not self.poller.waits()
+            and not self.poller.dispatching
             and not self.has_work()
         )
 
@@ -291,7 +312,7 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.armed or self.poller.busy or self.os_threads.timed:
+        if main is None or self.timers.armed or self.os_threads.timed or self._awaits_io():
             return
         waiter = main.waiter
         turns = self.turns()
@@ -305,6 +326,12 @@ class Runtime(scheduler.Runtime):
         except IndexError:
             return
         main.raise_in(Deadlock(report))
+
+    def _awaits_io(self) -> bool:
+        """Whether a descriptor may wake somebody. Who dispatches claims waiters one after the other: they are
+        seen here either as waiting, or as being dispatched, or have been made ready by now."""
+        poller = self.poller
+        return bool(poller.busy) and (poller.waits() or bool(poller.dispatching))
 
     def foreign_os_threads(self) -> list[threading.Thread]:
         """OS threads that the program started itself: while there are any, something may still happen."""

@@ -23,6 +23,7 @@ from typing import Any
 from scheduler import current_driver
 from scheduler.deterministic import Baton, Deterministic
 
+from .blocking import Blocking
 from .errors import check_callable, check_count, refuse
 from .os_thread import OsThread
 from .os_threads import OsThreads
@@ -53,6 +54,8 @@ class DeterministicRuntime(Deterministic, Runtime):
             _check_schedule(schedule)
         Deterministic.__init__(self, seed, name=name)
         self.os_threads: OsThreads = _BatonThreads(self)
+        self.blocking = Blocking(self)
+        self.asyncio = None  # it has a clock and an order of its own
         if schedule is not None:
             self.random: Any = schedule if isinstance(schedule, _Decisions) else _Decisions(schedule)
 
@@ -94,6 +97,8 @@ class DeterministicRuntime(Deterministic, Runtime):
             super().step(task)
 
     def nothing_runs(self) -> bool:  # type: ignore[override]
+        if self.poller.busy and self.poller.glance():
+            return True
         if self._idle_evt.fire():
             return True
         if Deterministic.nothing_runs(self):
@@ -119,12 +124,14 @@ class _BatonThreads(OsThreads):
     def start(self, thread: OsThread) -> None:
         os_thread = threading.Thread(target=self._run, args=(thread,), daemon=True)
         os_thread.start()
-        self._runtime.inject(thread)
+        self.runtime.inject(thread)
 
     def _run(self, thread: OsThread) -> None:
         thread.parker.acquire()
         try:
-            thread.main()
+            after: OsThread | None = thread
+            while after is not None:
+                after = after.main()
         finally:
             self._baton.give_back()
 
@@ -133,7 +140,7 @@ class _BatonThreads(OsThreads):
         self._baton.hand_to(thread.parker)
 
     def ready(self, thread: OsThread) -> None:
-        self._runtime.inject(thread)
+        self.runtime.inject(thread)
 
     def block(self, thread: OsThread, wait: Callable[[], None] | None) -> None:
         self._baton.give_back()
@@ -143,21 +150,21 @@ class _BatonThreads(OsThreads):
         """Wait for ``thaw`` without the baton."""
         self._baton.give_back()
         thaw.acquire()
-        self._runtime.inject(thread)
+        self.runtime.inject(thread)
         thread.parker.acquire()
         return True
 
     def give_way(self, thread: OsThread) -> None:
-        self._runtime.inject(thread)
+        self.runtime.inject(thread)
         self.block(thread, None)
 
     def unqueue(self, thread: OsThread) -> bool:
-        return self._runtime.unqueue(thread)
+        return self.runtime.unqueue(thread)
 
     def let_end(self, thread: OsThread) -> None:
         driver = current_driver()
-        if driver is not None and driver.runtime is self._runtime:
-            while not thread.dead and self._runtime.unqueue(thread):
+        if driver is not None and driver.runtime is self.runtime:
+            while not thread.dead and self.runtime.unqueue(thread):
                 self.step(thread)
 
 

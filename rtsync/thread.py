@@ -206,6 +206,12 @@ class Thread(Controlled, BaseEvt):
         if self.pending & KILL and isinstance(error, ThreadKilled):
             self._end_as(KILLED, None)
             return
+        if self._rare is not None and self._rare.on_fail is not None:
+            after = self._rare.on_fail(self, error)
+            self._end_as(FAILED, error)
+            if after is not None:
+                after()
+            return
         runtime = runtimes.get(self.key)
         if runtime is not None and runtime.main is not self and not isinstance(error, SystemExit):
             runtime.report(self, error)

@@ -2,6 +2,7 @@
 
 from scheduler.safepoint import own_folder
 
+from . import aio
 from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
@@ -83,6 +84,7 @@ __all__ = [
     "ThreadGroup",
     "ThreadKilled",
     "after",
+    "aio",
     "always",
     "at",
     "block_on",

@@ -37,6 +37,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from scheduler import Task, current_driver, here, safepoints
+from scheduler.safepoint import interruptible
 from scheduler.task import runtimes
 
 from .breaks import SCOPE, Break, Breaks, break_error, check_kind
@@ -575,6 +576,8 @@ class Controlled(Task):
         """It seems to sit in a call into C: see to it that it comes no further than that."""
         os_thread = self._os_thread()
         frame = None if os_thread is None else sys._current_frames().get(os_thread.ident)
+        while frame is not None and not interruptible(frame, self):
+            frame = frame.f_back
         if frame is not None:
             safepoints.corner(self, frame.f_code)
 

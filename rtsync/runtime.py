@@ -24,6 +24,7 @@ from scheduler import Task, block, current_driver, defer
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from .aio.background import Background
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
@@ -93,6 +94,7 @@ class Runtime(scheduler.Runtime):
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
         self.blocking = Blocking(self)
+        self.asyncio: Background | None = Background(self)
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
 
@@ -195,6 +197,12 @@ class Runtime(scheduler.Runtime):
         reaper = Thread(self.key, _reap(left), context, None)
         self.inject(reaper)
         self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
+
+    def close(self, patience: float = 5.0) -> list[threading.Thread]:
+        """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
+        if self.asyncio is not None:
+            self.asyncio.close(patience)
+        return super().close(patience)
 
     def __enter__(self) -> Runtime:
         self.start()

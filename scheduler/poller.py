@@ -1,6 +1,6 @@
 """Readiness of file descriptors, and the sleep of the worker that waits for it and for the timers.
 
-A descriptor is enrolled once, for both directions, and stays so until it is closed. From then on
+A descriptor is enrolled once and stays so until it is closed. From then on
 `Watched.on_ready` is called whenever something has *changed*: data came, there is room again, the other end
 has gone. So an operation that has to wait costs no system call: it tries first, and knows when trying again
 makes sense. The owner remembers what it was told; that is why nothing is lost if nobody waits at that moment.
@@ -36,20 +36,26 @@ from .refcount import shared
 
 READ = 1
 WRITE = 2
-END = 4
-"""Something out of the ordinary: an end, an error, urgent data. Reading and writing will tell what."""
+
+
+class Side(Protocol):
+    """Who reads from a descriptor, or writes to it."""
+
+    def on_ready(self, look_closely: bool) -> None:
+        """Trying again may make sense; a hint, which may be stale. Any OS thread. ``look_closely``: something
+        is out of the ordinary (an end, an error, urgent data), so a short count does not mean that there is
+        no more."""
 
 
 class Watched(Protocol):
     """What can be enrolled: the owner of a descriptor."""
 
     fd: int
+    reader: Any  # a Side or None
+    writer: Any
     poller: Any  # the one by which it was wanted last; written here only
     pollers: list[Any]  # all that it is enrolled in
-
-    def on_ready(self, what: int) -> None:
-        """Readiness has changed: `READ`, `WRITE`, `END` or several. A hint; it may be stale. Any OS
-        thread."""
+    asked: int  # for which directions, in all of these
 
 
 class Waits(Protocol):
@@ -77,7 +83,8 @@ class Poller:
     def want(self, watched: Watched, what: int) -> None:
         """Somebody waits for ``watched`` to be ready for ``what``. Under the owner's lock of that direction.
 
-        Callers may skip this if ``watched.poller`` is this one and `persistent`."""
+        Callers may skip this if the poller is `persistent`, ``watched.poller`` is this one, and
+        ``watched.asked`` has the direction."""
         raise NotImplementedError
 
     persistent = True
@@ -161,8 +168,6 @@ class EpollPoller(Poller):
         self._wake = -1
 
     def want(self, watched: Watched, what: int) -> None:
-        if watched.poller is self:
-            return
         with self._lock:
             if self.closed:
                 return
@@ -173,13 +178,22 @@ class EpollPoller(Poller):
                 # Edge-triggered too: it need never be read.
                 self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
             known = self._known.get(watched.fd)
-            if known is None or known() is not watched:
-                mask = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+            # Writing is asked for with the first write that does not go through: most never have to wait, and
+            # each report of data that came would tell of room too. The kernel reports at once if it is
+            # ready already.
+            asked = watched.asked = watched.asked | what
+            mask = select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+            if asked & READ:
+                mask |= select.EPOLLIN
+            if asked & WRITE:
+                mask |= select.EPOLLOUT
+            if known is not None and known() is watched:
+                self._epoll.modify(watched.fd, mask)
+            else:
                 try:
                     self._epoll.register(watched.fd, mask)
                 except FileExistsError:  # somebody closed the descriptor behind its owner's back
                     self._epoll.modify(watched.fd, mask)
-                # The kernel reports at once if it is ready already.
             self._remember(watched)
         if first and self._nudge is not None:
             self._nudge()
@@ -226,12 +240,18 @@ class EpollPoller(Poller):
                 watched = known[fd]()
             except KeyError:  # dropped meanwhile
                 continue
-            if watched is not None:
-                found = True
-                if flags & ~_ORDINARY:
-                    watched.on_ready(READ | WRITE | END)
-                else:
-                    watched.on_ready(_WHAT[flags & _ORDINARY])
+            if watched is None:
+                continue
+            found = True
+            if flags == _DATA:
+                if (side := watched.reader) is not None:
+                    side.on_ready(False)
+                continue
+            unusual = bool(flags & ~_ORDINARY)
+            if flags & ~_ROOM and (side := watched.reader) is not None:
+                side.on_ready(unusual)
+            if flags & ~_DATA and (side := watched.writer) is not None:
+                side.on_ready(unusual)
         self.dispatching.pop()
         return found
 
@@ -379,7 +399,10 @@ class SelectorPoller(Poller):
     def dispatch(self, ready: Any) -> bool:
         self.dispatching.append(None)
         for watched, what in ready:
-            watched.on_ready(what)
+            if what & READ and (side := watched.reader) is not None:
+                side.on_ready(False)
+            if what & WRITE and (side := watched.writer) is not None:
+                side.on_ready(False)
         self.dispatching.pop()
         return bool(ready)
 
@@ -409,17 +432,12 @@ class SelectorPoller(Poller):
         super().forked()
 
 
-_ORDINARY = 0
-_WHAT: dict[int, int] = {}
+_DATA = _ROOM = _ORDINARY = 0
 new_poller: type[Poller] = SelectorPoller
 """The kind for this system."""
 
 if hasattr(select, "epoll") and hasattr(os, "eventfd"):
     new_poller = EpollPoller
-    _ORDINARY = select.EPOLLIN | select.EPOLLOUT
-    _WHAT = {
-        0: 0,
-        select.EPOLLIN: READ,
-        select.EPOLLOUT: WRITE,
-        select.EPOLLIN | select.EPOLLOUT: READ | WRITE,
-    }
+    _DATA = select.EPOLLIN
+    _ROOM = select.EPOLLOUT
+    _ORDINARY = _DATA | _ROOM

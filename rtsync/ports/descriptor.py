@@ -1,9 +1,8 @@
 """An open descriptor with a reading and a writing side, which two ports share.
 
-`read` and `write` try, and raise ``BlockingIOError`` where they would have to wait. The poller calls
-`on_ready`, and the sides are told. A descriptor number may be given to someone else the moment it is closed,
-so it is closed only when both sides have said that they are done, and each says so under the lock under which
-it reads or writes.
+`read` and `write` try, and raise ``BlockingIOError`` where they would have to wait. A descriptor number may
+be given to someone else the moment it is closed, so it is closed only when both sides have said that they are
+done, and each says so under the lock under which it reads or writes.
 
 Regular files, block devices and the like are always ready for the kernel, which then waits for the disk in
 the call; they are read and written directly (`always_ready`). A worker waits meanwhile; if that takes long,
@@ -17,19 +16,12 @@ import socket
 import stat
 import warnings
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from scheduler.poller import END, READ, WRITE
+from scheduler.poller import Side
 
 _CHUNK: Final = 4096
 """As many bytes can be written to a pipe or terminal that reports room, without blocking (PIPE_BUF)."""
-
-
-class Side(Protocol):
-    """A port, as its descriptor sees it."""
-
-    def on_ready(self, look_closely: bool) -> None:
-        """Trying again makes sense. ``look_closely``: a short count does not mean that there is no more."""
 
 
 class Descriptor:
@@ -41,6 +33,7 @@ class Descriptor:
         "_reading",
         "_writing",
         "always_ready",
+        "asked",
         "fd",
         "is_socket",
         "name",
@@ -57,6 +50,7 @@ class Descriptor:
         self.name = name
         self.poller: Any = None
         self.pollers: list[Any] = []
+        self.asked = 0
         self.reader: Side | None = None
         self.writer: Side | None = None
         self._reading = reading
@@ -80,6 +74,7 @@ class Descriptor:
         self.name = name
         self.poller = None
         self.pollers = []
+        self.asked = 0
         self.reader = self.writer = None
         self._reading = reading
         self._writing = writing
@@ -156,15 +151,6 @@ class Descriptor:
             os.close(fd)
         except OSError:  # closed behind our back, or its last write failed; it is gone in any case
             pass
-
-    # -- for pollers -------------------------------------------------------------------------------
-
-    def on_ready(self, what: int) -> None:
-        """See `scheduler.poller.Watched`."""
-        if what & READ and (side := self.reader) is not None:
-            side.on_ready(what >= END)
-        if what & WRITE and (side := self.writer) is not None:
-            side.on_ready(what >= END)
 
     def addresses(self) -> tuple[Any, Any]:
         """Of this socket and of its peer."""

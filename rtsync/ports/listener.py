@@ -55,7 +55,7 @@ class Ear:
         self.descriptor.reader = self
 
     def on_ready(self, look_closely: bool) -> None:
-        """See `descriptor.Side`."""
+        """See `scheduler.poller.Side`."""
         self.ready = True  # published before the listener's lock is taken
         self.listener.on_ready(False)
 

@@ -28,6 +28,7 @@ from rtsync.evt import BaseEvt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, WaitQueue, give
 from scheduler import NoRuntime, Parking, defer, direct, here, nested, poller_here
 
+from .descriptor import Descriptor
 from .errors import Failed, PortClosed
 
 
@@ -97,6 +98,7 @@ class Port(BaseEvt):
         "_closed",
         "_end",
         "_error",
+        "_fd",
         "_held",
         "_lock",
         "_look_closely",
@@ -116,6 +118,8 @@ class Port(BaseEvt):
         self._queue = WaitQueue()
         self._end = end  # a descriptor, one side of TLS or of a pipe
         self._watched = end.watched
+        # Hot paths skip a call where the end is a plain descriptor; -1 where it is not, and once closed.
+        self._fd = end.fd if type(end) is Descriptor and not end.always_ready else -1
         self._ready = True  # trying makes sense
         self._look_closely = not end.short_means_empty
         self._error: Failed | None = None  # of the descriptor; for all operations from now on
@@ -152,11 +156,12 @@ class Port(BaseEvt):
     def _want(self) -> None:
         """Be told by the poller of this thread's runtime, and be kept alive by it meanwhile. Holds _lock."""
         poller = poller_here()
-        if poller not in self._held:
+        if not self._held or poller not in self._held:
             self._held.append(poller)
             poller.waiting.add(self)
-        if self._watched.poller is not poller or not poller.persistent:
-            poller.want(self._watched, self._what)
+        watched = self._watched
+        if watched.poller is not poller or not watched.asked & self._what or not poller.persistent:
+            poller.want(watched, self._what)
 
     def _unhold(self) -> None:
         """No thread waits any more. Holds _lock."""
@@ -216,7 +221,7 @@ class Port(BaseEvt):
             self._idle()
 
     def on_ready(self, look_closely: bool) -> None:
-        """See `descriptor.Side`."""
+        """See `scheduler.poller.Side`."""
         with self._lock:
             self._ready = True
             if look_closely:
@@ -267,6 +272,7 @@ class Port(BaseEvt):
             if self._closed:
                 return False
             self._closed = True
+            self._fd = -1
             queue, self._queue = self._queue, WaitQueue()
             self._unhold()
             refusal = self._refusal()

@@ -11,6 +11,7 @@ from .breaks import (
     Break,
     BreakHangUp,
     BreakParameterization,
+    BreakScope,
     BreakTerminate,
     break_enabled,
     breaks,
@@ -45,6 +46,7 @@ from .mailbox import receive, receive_evt, rewind_receive, try_receive
 from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
+from .scope import Scope
 from .semaphore import Semaphore
 from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
@@ -59,6 +61,7 @@ __all__ = [
     "Break",
     "BreakHangUp",
     "BreakParameterization",
+    "BreakScope",
     "BreakTerminate",
     "Channel",
     "ContractError",
@@ -71,6 +74,7 @@ __all__ = [
     "Parameter",
     "Runtime",
     "SchedulerError",
+    "Scope",
     "Semaphore",
     "SharedBytes",
     "SharedFlvector",

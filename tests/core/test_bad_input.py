@@ -17,6 +17,7 @@ from rtsync import (
     Custodian,
     CustodianBox,
     Runtime,
+    Scope,
     Semaphore,
     ThreadGroup,
     after,
@@ -150,6 +151,9 @@ TABLE = [
         TypeError,
         lambda: call_in_nested_thread(nothing, custodian=3),
     ),
+    ("Scope.thread", "fn", TypeError, lambda: Scope().thread(3)),
+    ("Scope.thread", "keep", TypeError, lambda: Scope().thread(nothing, keep=1)),
+    ("Scope.thread", "name", TypeError, lambda: Scope().thread(nothing, name=1)),
     ("ThreadGroup", "parent", TypeError, lambda: ThreadGroup(3)),
     ("ThreadGroup", "parent", TypeError, lambda: ThreadGroup(ThreadGroup)),
     ("current_thread_group", "group", TypeError, lambda: current_thread_group(3)),
@@ -344,6 +348,7 @@ def test_what_needs_a_runtime_when_it_is_awaited_says_so_too(operation):
 
 NOTHING_TO_CHECK = {
     "BreakParameterization": "made by `current_break_parameterization`",
+    "Scope": "takes nothing",
     "current_break_parameterization": "takes nothing",
     "Channel": "takes nothing",
     "Evt": "a base class",

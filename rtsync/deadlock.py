@@ -63,6 +63,8 @@ def describe(thread: Thread) -> str:
                 evts = local.get("evts", local.get("bases"))
                 if "one" in local:
                     evts = (local["one"], local["two"])
+                if "request" in local:  # of a port
+                    what = repr(local["request"])
                 if evts is not None:
                     what += f"{tuple(evts)!r}"
         else:

@@ -278,7 +278,8 @@ class Runtime(scheduler.Runtime):
             and not self.os_threads.active
             and not self.os_threads.timed
             and not self.timers.armed
-            and not self.poller.busy
+            and not self.poller.waits()
+            and not self.poller.dispatching
             and not self.has_work()
         )
 
@@ -287,7 +288,7 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.armed or self.poller.busy or self.os_threads.timed:
+        if main is None or self.timers.armed or self.os_threads.timed or self._awaits_io():
             return
         waiter = main.waiter
         turns = self.turns()
@@ -301,6 +302,12 @@ class Runtime(scheduler.Runtime):
         except IndexError:
             return
         main.raise_in(Deadlock(report))
+
+    def _awaits_io(self) -> bool:
+        """Whether a descriptor may wake somebody. Who dispatches claims waiters one after the other: they are
+        seen here either as waiting, or as being dispatched, or have been made ready by now."""
+        poller = self.poller
+        return bool(poller.busy) and (poller.waits() or bool(poller.dispatching))
 
     def foreign_os_threads(self) -> list[threading.Thread]:
         """OS threads that the program started itself: while there are any, something may still happen."""

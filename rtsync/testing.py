@@ -72,6 +72,8 @@ class DeterministicRuntime(Deterministic, Runtime):
             super().step(task)
 
     def nothing_runs(self) -> bool:  # type: ignore[override]
+        if self.poller.busy and self.poller.glance():
+            return True
         if self._idle_evt.fire():
             return True
         if Deterministic.nothing_runs(self):

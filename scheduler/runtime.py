@@ -39,7 +39,7 @@ from typing import Any
 
 from .errors import ForkError, SchedulerError
 from .monitor import Monitor
-from .poller import Poller
+from .poller import Poller, new_poller
 from .refcount import shared
 from .task import Task, current_driver, runtimes
 from .timers import FAR, TimerQueue
@@ -67,7 +67,7 @@ class Runtime:
         self.trace: Callable[[str, float, int, Any], object] | None = None
         self._seed = seed if seed is not None else random.SystemRandom().getrandbits(64)
         self.timers = shared(TimerQueue(self.now, self.nudge))
-        self.poller = Poller()
+        self.poller: Poller = shared(new_poller(self.nudge))
         self.injected: deque[Task] = shared(deque())
         self.idle: deque[Worker | Seat] = shared(deque())
         self.search: list[None] = shared([None])
@@ -100,7 +100,7 @@ class Runtime:
             self.search = shared([None])
             self.role = [None]
             self.monitor = Monitor(self)
-            self.poller = Poller()
+            self.poller = shared(new_poller(self.nudge))
             self.timers = shared(TimerQueue(self.now, self.nudge))
             self.workers = ()
             self.frozen = 0
@@ -228,7 +228,9 @@ class Runtime:
             poller = False
         if poller:
             self.polling = worker
-            worker.polling = self.poller.busy > 0
+            # Before the publication, so that who takes us out of `idle` knows how to wake us, and who sees
+            # our wake-up in a glance knows that it is meant for us.
+            worker.polling = self.poller.sleeper = self.poller.busy > 0
             self.idle.appendleft(worker)
             # After the publication: an earlier timer that is armed now either is seen here (the timers'
             # lock is the fence) or finds us in `idle` and nudges us.
@@ -248,7 +250,7 @@ class Runtime:
             else:
                 self._sleep(worker, timeout)
         if poller:
-            worker.polling = False
+            worker.polling = self.poller.sleeper = False
             self.polling = None
             self.timers.unwatch()
             self.role.append(None)
@@ -261,8 +263,11 @@ class Runtime:
 
     def _sleep(self, worker: Worker, timeout: float) -> None:
         if worker.polling:
-            if self.poller.poll(None if timeout == FAR else timeout) or not self._was_woken(worker):
+            ready = self.poller.wait(None if timeout == FAR else timeout)
+            if not self._was_woken(worker):
                 self._withdraw(worker)
+            # We are not idle any more when tasks become ready through us: nobody takes that for a deadlock.
+            self.poller.dispatch(ready)
             return
         if timeout == FAR:
             worker.parker.acquire()
@@ -393,6 +398,7 @@ def _after_fork_in_child() -> None:
     for runtime in list(runtimes.values()):
         runtime.running = False
         runtime.forked = True
+        runtime.poller.forked()
         # Other tasks stay where they are for ever; only the one that forked is told.
         runtime.injected = deque()
         for worker in runtime.workers:

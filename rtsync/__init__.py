@@ -35,6 +35,7 @@ from .mailbox import receive, receive_evt, rewind_receive, try_receive
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
 from .semaphore import Semaphore
+from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
@@ -57,6 +58,9 @@ __all__ = [
     "Runtime",
     "SchedulerError",
     "Semaphore",
+    "SharedBytes",
+    "SharedFlvector",
+    "SharedFxvector",
     "Thread",
     "ThreadDead",
     "ThreadKilled",

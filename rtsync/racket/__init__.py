@@ -11,11 +11,13 @@ There is no logic here. Each function checks that it got the kind of object it i
 Pythonic naming the method call does that) and calls its twin, which checks the rest. A program needs
 `run` too, and `tail` where Racket has tail calls; they are here so that one import is enough.
 
-One file for each area: `core` (threads, mailboxes, semaphores, channels, events, breaks, custodians).
+One file for each area: `core` (threads, mailboxes, semaphores, channels, events, breaks, custodians);
+`shared` (shared vectors).
 """
 
 # ruff: noqa: F403
-from . import core
+from . import core, shared
 from .core import *
+from .shared import *
 
-__all__ = core.__all__
+__all__ = core.__all__ + shared.__all__

@@ -173,6 +173,19 @@ TABLE = [
     ("explore", "seeds", TypeError, lambda: explore(nothing, seeds=True)),
     ("explore", "seeds", ValueError, lambda: explore(nothing, seeds=0)),
     ("explore", "seeds", ValueError, lambda: explore(nothing, seeds=-1)),
+    *[
+        (kind.__name__, argument, error, bad)
+        for kind in (rtsync.SharedBytes, rtsync.SharedFlvector, rtsync.SharedFxvector)
+        for argument, error, bad in [
+            ("length", TypeError, lambda kind=kind: kind(None)),
+            ("length", TypeError, lambda kind=kind: kind(1.5)),
+            ("length", TypeError, lambda kind=kind: kind(True)),
+            ("length", ValueError, lambda kind=kind: kind(-1)),
+            ("fill", TypeError, lambda kind=kind: kind(2, "x")),
+            ("fill", TypeError, lambda kind=kind: kind([1], 2)),
+            ("values[1]", TypeError, lambda kind=kind: kind([1, "x"])),
+        ]
+    ],
 ]
 
 IDS = [f"{row[0]}-{row[1]}-{number}" for number, row in enumerate(TABLE)]

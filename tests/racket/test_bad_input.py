@@ -112,6 +112,32 @@ TABLE = [
         "custodian_managed_list", [None, 5], None, expect="custodian_managed_list: cust must be a custodian"
     ),
     *each("current_custodian", [None, 1], expect="current_custodian: custodian must be a custodian"),
+    # shared memory
+    *[
+        row
+        for name, argument in (
+            ("make_shared_bytes", "k"),
+            ("make_shared_flvector", "size"),
+            ("make_shared_fxvector", "size"),
+        )
+        for row in [
+            *each(
+                name,
+                [None, 1.0, "1", True, [1], b"a"],
+                expect=f"{name}: {argument} must be a non-negative integer",
+            ),
+            *each(name, [-1], error=ValueError, expect=f"{name}: {argument} must be a non-negative integer"),
+        ]
+    ],
+    ("make_shared_bytes", (2, 256), {}, ValueError, "SharedBytes: fill must be an integer from 0 to 255"),
+    ("make_shared_bytes", (2, "a"), {}, TypeError, "SharedBytes: fill must be an integer from 0 to 255"),
+    ("make_shared_flvector", (2, "a"), {}, TypeError, "SharedFlvector: fill must be a number"),
+    ("make_shared_fxvector", (2, 2**63), {}, ValueError, "SharedFxvector: fill must be an integer"),
+    ("make_shared_fxvector", (2, 1.5), {}, TypeError, "SharedFxvector: fill must be an integer"),
+    ("shared_bytes", (0, 256), {}, ValueError, r"SharedBytes: values\[1\] must be an integer from 0 to 255"),
+    ("shared_bytes", (b"ab",), {}, TypeError, r"SharedBytes: values\[0\] must be an integer"),
+    ("shared_flvector", (0.5, None), {}, TypeError, r"SharedFlvector: values\[1\] must be a number"),
+    ("shared_fxvector", (1, 0.5), {}, TypeError, r"SharedFxvector: values\[1\] must be an integer"),
 ]
 
 

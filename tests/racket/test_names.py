@@ -93,6 +93,13 @@ SIGNATURES = {
     "custodian_managed_list": "cust supervisor",
     "parameterize": "parameter value",
     "processor_count": "",
+    # shared memory
+    "make_shared_bytes": "k b?",
+    "shared_bytes": "*b",
+    "make_shared_flvector": "size x?",
+    "shared_flvector": "*x",
+    "make_shared_fxvector": "size x?",
+    "shared_fxvector": "*x",
 }
 
 

@@ -12,12 +12,13 @@ Pythonic naming the method call does that) and calls its twin, which checks the 
 `run` too, and `tail` where Racket has tail calls; they are here so that one import is enough.
 
 One file for each area: `core` (threads, mailboxes, semaphores, channels, events, breaks, custodians);
-`shared` (shared vectors).
+`shared` (shared vectors); `places`.
 """
 
 # ruff: noqa: F403
-from . import core, shared
+from . import core, places, shared
 from .core import *
+from .places import *
 from .shared import *
 
-__all__ = core.__all__ + shared.__all__
+__all__ = core.__all__ + places.__all__ + shared.__all__

@@ -5,9 +5,18 @@ from scheduler.safepoint import own_folder
 from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
-from .breaks import Break, BreakHangUp, BreakTerminate, break_enabled, breaks
+from .blocking import to_os_thread
+from .breaks import (
+    Break,
+    BreakHangUp,
+    BreakParameterization,
+    BreakTerminate,
+    break_enabled,
+    breaks,
+    current_break_parameterization,
+)
 from .channel import Channel
-from .custodian import Custodian, current_custodian
+from .custodian import Custodian, CustodianBox, current_custodian
 from .env import Parameter, parameterize
 from .errors import (
     ContractError,
@@ -32,6 +41,7 @@ from .evt import (
     tail,
 )
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
+from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
 from .semaphore import Semaphore
@@ -46,10 +56,12 @@ __all__ = [
     "AsyncChannel",
     "Break",
     "BreakHangUp",
+    "BreakParameterization",
     "BreakTerminate",
     "Channel",
     "ContractError",
     "Custodian",
+    "CustodianBox",
     "Deadlock",
     "Evt",
     "ForkError",
@@ -71,7 +83,9 @@ __all__ = [
     "break_enabled",
     "breaks",
     "call",
+    "call_in_nested_thread",
     "choice",
+    "current_break_parameterization",
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",
@@ -91,6 +105,7 @@ __all__ = [
     "sync",
     "tail",
     "thread",
+    "to_os_thread",
     "try_receive",
     "uncaught_exception_handler",
 ]

@@ -24,6 +24,7 @@ from scheduler import Task, block, current_driver, defer
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
 from .custodian import Custodian
@@ -89,6 +90,7 @@ class Runtime(scheduler.Runtime):
         self.root = Custodian.root()
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
+        self.blocking = Blocking(self)
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
 

@@ -2,12 +2,22 @@
 
 from scheduler.safepoint import own_folder
 
+from . import aio
 from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
-from .breaks import Break, BreakHangUp, BreakTerminate, break_enabled, breaks
+from .blocking import to_os_thread
+from .breaks import (
+    Break,
+    BreakHangUp,
+    BreakParameterization,
+    BreakTerminate,
+    break_enabled,
+    breaks,
+    current_break_parameterization,
+)
 from .channel import Channel
-from .custodian import Custodian, current_custodian
+from .custodian import Custodian, CustodianBox, current_custodian
 from .env import Parameter, parameterize
 from .errors import (
     ContractError,
@@ -32,12 +42,15 @@ from .evt import (
     tail,
 )
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
+from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
 from .semaphore import Semaphore
+from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
+from .thread_group import ThreadGroup, current_thread_group
 
 own_folder(__file__)
 
@@ -45,10 +58,12 @@ __all__ = [
     "AsyncChannel",
     "Break",
     "BreakHangUp",
+    "BreakParameterization",
     "BreakTerminate",
     "Channel",
     "ContractError",
     "Custodian",
+    "CustodianBox",
     "Deadlock",
     "Evt",
     "ForkError",
@@ -57,20 +72,28 @@ __all__ = [
     "Runtime",
     "SchedulerError",
     "Semaphore",
+    "SharedBytes",
+    "SharedFlvector",
+    "SharedFxvector",
     "Thread",
     "ThreadDead",
+    "ThreadGroup",
     "ThreadKilled",
     "after",
+    "aio",
     "always",
     "at",
     "block_on",
     "break_enabled",
     "breaks",
     "call",
+    "call_in_nested_thread",
     "choice",
+    "current_break_parameterization",
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",
+    "current_thread_group",
     "guard",
     "idle",
     "is_evt",
@@ -87,6 +110,7 @@ __all__ = [
     "sync",
     "tail",
     "thread",
+    "to_os_thread",
     "try_receive",
     "uncaught_exception_handler",
 ]

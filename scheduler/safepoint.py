@@ -6,13 +6,15 @@ its own OS thread is asked for and whether it is interruptible here, and if so c
 which may raise or block. When no request is outstanding the events are off and cost nothing.
 
 A task is interruptible where no code of ours is on its stack above the worker's loop, save for functions
-marked `transparent`, which call users' code and hold no lock. So neither our own invariants nor those of
+marked `transparent`, which call users' code and hold no lock; nor code of a few modules of the standard
+library that would be torn. So neither our own invariants nor those of
 the libraries that we call can be torn; nor is a user's clean-up that a garbage collection has started in the
 middle of one of our functions.
 """
 
 from __future__ import annotations
 
+import dis
 import os
 import sys
 import threading
@@ -25,14 +27,21 @@ from .task import current_driver
 _monitoring = sys.monitoring
 # Not the resumption of a coroutine: the value that it is resumed with has not been taken yet, and an
 # exception would lose it. In 3.13 an exception at a jump counts as raised at the jump's target, which may
-# lie outside of the ``try`` that the jump is in; so there at every instruction.
-_STEP = _monitoring.events.JUMP if sys.version_info >= (3, 14) else _monitoring.events.INSTRUCTION
-_EVENTS = _STEP | _monitoring.events.PY_START
-_CALLED = (_monitoring.events.JUMP, _monitoring.events.PY_START, _monitoring.events.INSTRUCTION)
+# lie outside of the ``try`` that the jump is in; so there at the instruction that is about to jump.
+_JUMP = _monitoring.events.JUMP if sys.version_info >= (3, 14) else _monitoring.events.INSTRUCTION
+_EVENTS = _JUMP | _monitoring.events.PY_START
+_JUMPS = frozenset(dis.opmap[name] for name in ("JUMP_BACKWARD", "JUMP_FORWARD"))
+# Where an exception is on the stack, but not yet being handled: another one would go past the handler.
+_HANDLER_HEADS = frozenset(dis.opmap[name] for name in ("PUSH_EXC_INFO", "CLEANUP_THROW"))
 _TOOLS = (4, 3)  # the ids that have no conventional owner
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
-_CALLBACKS = (os.sep + "_weakrefset.py", os.sep + "weakref.py")
+# The interpreter drops what is raised in the callbacks of weak references; and a condition variable that is
+# interrupted at the wrong bytecode leaves its lock to the wrong thread.
+_SPARED = tuple(
+    os.path.join(os.path.dirname(threading.__file__), *name.split("/"))
+    for name in ("_weakrefset.py", "weakref.py", "threading.py", "queue.py", "concurrent/futures/")
+)
 
 _bases: set[CodeType] = set()  # where the stack of a task begins
 _transparent: set[CodeType] = set()
@@ -117,25 +126,48 @@ class _Safepoints:
         else:
             raise SchedulerError("safepoint: both free sys.monitoring tool ids (3 and 4) are taken")
         self._tool = tool
-        for event in _CALLED:
-            _monitoring.register_callback(tool, event, self._callback)
+        self._register(self._callback, self._at_instruction)
         _monitoring.set_events(tool, _EVENTS)
 
     def _off(self) -> None:
         """Holds _lock."""
         assert self._tool is not None
         _monitoring.set_events(self._tool, 0)
-        for event in _CALLED:
-            _monitoring.register_callback(self._tool, event, None)
+        self._register(None, None)
         _monitoring.free_tool_id(self._tool)
         self._tool = None
 
+    def _register(self, call: Any, at_instruction: Any) -> None:
+        """Holds _lock."""
+        assert self._tool is not None
+        _monitoring.register_callback(self._tool, _monitoring.events.JUMP, call)
+        _monitoring.register_callback(self._tool, _monitoring.events.PY_START, call)
+        _monitoring.register_callback(self._tool, _monitoring.events.INSTRUCTION, at_instruction)
+
+    def _at_instruction(self, code: CodeType, offset: int) -> None:
+        mine = current_driver()
+        if mine is None or mine.task not in self._wanted:
+            return
+        opcodes = code.co_code
+        if code in self._cornered.get(mine.task, ()):
+            stop = opcodes[offset] not in _HANDLER_HEADS
+        else:
+            while opcodes[offset] == dis.EXTENDED_ARG:
+                offset += 2
+            stop = opcodes[offset] in _JUMPS
+        if stop:
+            self._stop(sys._getframe(1))
+
     def _callback(self, code: CodeType, *where: Any) -> None:
+        self._stop(sys._getframe(1))
+
+    def _stop(self, frame: Any) -> None:
+        """``frame`` is about to go on in this OS thread."""
         mine = current_driver()
         if mine is None:
             return
         task = mine.task
-        if task in self._wanted and interruptible(sys._getframe(1), task):
+        if task in self._wanted and interruptible(frame, task):
             task.at_safepoint()
 
 
@@ -151,8 +183,8 @@ def interruptible(frame: Any, task: Any) -> bool:
             return inner is not None and (coro_code is None or inner is coro_code)
         if code not in _transparent and code.co_filename.startswith(own):
             return False
-        if code.co_name == "__del__" or code.co_filename.endswith(_CALLBACKS):
-            return False  # the interpreter would drop what is raised there
+        if code.co_name == "__del__" or code.co_filename.startswith(_SPARED):
+            return False
         inner = code
         frame = frame.f_back
     return False

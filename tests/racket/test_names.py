@@ -21,6 +21,7 @@ SIGNATURES = {
     "is_thread": "v",
     "current_thread": "",
     "thread_suspend_to_kill": "thunk",
+    "call_in_nested_thread": "thunk cust?",
     # control
     "thread_suspend": "thd",
     "thread_resume": "thd benefactor?",
@@ -49,6 +50,8 @@ SIGNATURES = {
     "semaphore_peek_evt": "sema",
     "is_semaphore_peek_evt": "v",
     "call_with_semaphore": "sema proc try_fail_thunk? *args",
+    "semaphore_wait_enable_break": "sema",
+    "call_with_semaphore_enable_break": "sema proc try_fail_thunk? *args",
     # channels
     "make_channel": "",
     "is_channel": "v",
@@ -68,6 +71,8 @@ SIGNATURES = {
     "is_evt": "value",
     "sync": "*evts",
     "sync_timeout": "timeout *evts",
+    "sync_enable_break": "*evts",
+    "sync_timeout_enable_break": "timeout *evts",
     "choice_evt": "*evts",
     "wrap_evt": "evt wrap",
     "handle_evt": "evt handle",
@@ -84,6 +89,17 @@ SIGNATURES = {
     # breaks
     "break_enabled": "*on",
     "parameterize_break": "on",
+    "current_break_parameterization": "",
+    "is_break_parameterization": "v",
+    "call_with_break_parameterization": "param thunk",
+    # custodian boxes
+    "make_custodian_box": "cust v",
+    "is_custodian_box": "v",
+    "custodian_box_value": "cb",
+    # thread groups
+    "make_thread_group": "group?",
+    "is_thread_group": "v",
+    "current_thread_group": "*group",
     # custodians, parameters, pools
     "current_custodian": "*custodian",
     "make_custodian": "cust?",
@@ -93,6 +109,32 @@ SIGNATURES = {
     "custodian_managed_list": "cust supervisor",
     "parameterize": "parameter value",
     "processor_count": "",
+    # places
+    "is_place_enabled": "",
+    "is_place": "v",
+    "is_place_channel": "v",
+    "dynamic_place": "module_path start_name at= named=",
+    "dynamic_place_star": "module_path start_name in_= out= err=",
+    "place": "fn",
+    "place_star": "fn in_= out= err=",
+    "place_context": "fn",
+    "place_wait": "p",
+    "place_dead_evt": "p",
+    "place_kill": "p",
+    "place_break": "p kind?",
+    "place_channel": "",
+    "place_channel_put": "pch v",
+    "place_channel_get": "pch",
+    "place_channel_put_get": "pch v",
+    "is_place_message_allowed": "v",
+    "is_place_location": "v",
+    # shared memory
+    "make_shared_bytes": "k b?",
+    "shared_bytes": "*b",
+    "make_shared_flvector": "size x?",
+    "shared_flvector": "*x",
+    "make_shared_fxvector": "size x?",
+    "shared_fxvector": "*x",
 }
 
 

@@ -129,6 +129,8 @@ class Runtime(scheduler.Runtime):
                 finally:
                     # By an exception here too: the main thread goes first, then the others.
                     self._shut_down()
+                    for hook in _hooks:
+                        hook()
         finally:
             if started:
                 self.close()
@@ -419,6 +421,14 @@ class _IdleEvt(BaseEvt):
             self._queue.clear()
         wake_all(entries, self.result)
         return bool(entries)
+
+
+_hooks: list[Callable[[], object]] = []
+
+
+def at_end(hook: Callable[[], object]) -> None:
+    """Have ``hook()`` called whenever a program has run, in an OS thread that is no worker."""
+    _hooks.append(hook)
 
 
 def run(main: Callable[..., Any], *args: Any, workers: int | None = None) -> Any:

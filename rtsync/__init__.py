@@ -50,6 +50,7 @@ from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
+from .thread_group import ThreadGroup, current_thread_group
 
 own_folder(__file__)
 
@@ -76,6 +77,7 @@ __all__ = [
     "SharedFxvector",
     "Thread",
     "ThreadDead",
+    "ThreadGroup",
     "ThreadKilled",
     "after",
     "aio",
@@ -91,6 +93,7 @@ __all__ = [
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",
+    "current_thread_group",
     "guard",
     "idle",
     "is_evt",

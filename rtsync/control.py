@@ -37,6 +37,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from scheduler import Task, current_driver, here, safepoints
+from scheduler.safepoint import interruptible
 from scheduler.task import runtimes
 
 from .breaks import Break, Breaks, break_error, check_kind
@@ -364,6 +365,8 @@ class Controlled(Task):
         """If a break is pending and breaks are enabled again: it is to be raised soon, but not just here."""
         if self.pending & BREAK:
             self._poke()
+            if not self._breaks_enabled():
+                self._unask_safepoint()  # until they are
 
     def _breaks_enabled(self) -> bool:
         rare = self._rare
@@ -544,8 +547,10 @@ class Controlled(Task):
                 safepoints.want(self)
 
     def _unask_safepoint(self) -> None:
-        """Take back `_ask_safepoint`."""
+        """Take back `_ask_safepoint`, if it was for a break."""
         with self._lock:
+            if self.pending & ~BREAK:
+                return
             rare = self._rarely()
             asked, rare.asked = rare.asked, False
         if asked:
@@ -555,6 +560,8 @@ class Controlled(Task):
         """It seems to sit in a call into C: see to it that it comes no further than that."""
         os_thread = self._os_thread()
         frame = None if os_thread is None else sys._current_frames().get(os_thread.ident)
+        while frame is not None and not interruptible(frame, self):
+            frame = frame.f_back
         if frame is not None:
             safepoints.corner(self, frame.f_code)
 

@@ -6,7 +6,8 @@ its own OS thread is asked for and whether it is interruptible here, and if so c
 which may raise or block. When no request is outstanding the events are off and cost nothing.
 
 A task is interruptible where no code of ours is on its stack above the worker's loop, save for functions
-marked `transparent`, which call users' code and hold no lock. So neither our own invariants nor those of
+marked `transparent`, which call users' code and hold no lock; nor code of a few modules of the standard
+library that would be torn. So neither our own invariants nor those of
 the libraries that we call can be torn; nor is a user's clean-up that a garbage collection has started in the
 middle of one of our functions.
 """
@@ -35,7 +36,12 @@ _HANDLER_HEADS = frozenset(dis.opmap[name] for name in ("PUSH_EXC_INFO", "CLEANU
 _TOOLS = (4, 3)  # the ids that have no conventional owner
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
-_CALLBACKS = (os.sep + "_weakrefset.py", os.sep + "weakref.py")
+# The interpreter drops what is raised in the callbacks of weak references; and a condition variable that is
+# interrupted at the wrong bytecode leaves its lock to the wrong thread.
+_SPARED = tuple(
+    os.path.join(os.path.dirname(threading.__file__), *name.split("/"))
+    for name in ("_weakrefset.py", "weakref.py", "threading.py", "queue.py", "concurrent/futures/")
+)
 
 _bases: set[CodeType] = set()  # where the stack of a task begins
 _transparent: set[CodeType] = set()
@@ -177,8 +183,8 @@ def interruptible(frame: Any, task: Any) -> bool:
             return inner is not None and (coro_code is None or inner is coro_code)
         if code not in _transparent and code.co_filename.startswith(own):
             return False
-        if code.co_name == "__del__" or code.co_filename.endswith(_CALLBACKS):
-            return False  # the interpreter would drop what is raised there
+        if code.co_name == "__del__" or code.co_filename.startswith(_SPARED):
+            return False
         inner = code
         frame = frame.f_back
     return False

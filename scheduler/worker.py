@@ -216,7 +216,7 @@ class Worker:
             task.fail(error)
         else:
             if parking is None:
-                self.queue.append(task)
+                task.give_way(self)
                 return
             try:
                 waiter, commit = parking
@@ -263,14 +263,14 @@ class Worker:
                 self.attention &= ~PING
                 self.stuck = False
         if bits & TRACE:
-            self._trace(task)
+            self.trace_step(task)
         if bits & STOP:
             self.queue.appendleft(task)
             self.hand_over()
             return False
         return True
 
-    def _trace(self, task: Task | None) -> None:
+    def trace_step(self, task: Task | None) -> None:
         """Tell the tracer that the step before has ended and that the one of ``task`` begins."""
         runtime = self.runtime
         trace = runtime.trace
@@ -314,7 +314,7 @@ class Worker:
         while True:
             if self.attention:
                 if self.attention & TRACE:
-                    self._trace(None)
+                    self.trace_step(None)
                 if self.attention & PING:
                     with runtime.lock:
                         self.attention &= ~PING

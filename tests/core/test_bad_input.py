@@ -18,6 +18,7 @@ from rtsync import (
     CustodianBox,
     Runtime,
     Semaphore,
+    ThreadGroup,
     after,
     always,
     at,
@@ -27,6 +28,7 @@ from rtsync import (
     choice,
     current_custodian,
     current_thread,
+    current_thread_group,
     guard,
     idle,
     nack_guard,
@@ -148,6 +150,10 @@ TABLE = [
         TypeError,
         lambda: call_in_nested_thread(nothing, custodian=3),
     ),
+    ("ThreadGroup", "parent", TypeError, lambda: ThreadGroup(3)),
+    ("ThreadGroup", "parent", TypeError, lambda: ThreadGroup(ThreadGroup)),
+    ("current_thread_group", "group", TypeError, lambda: current_thread_group(3)),
+    ("current_thread_group", "group", TypeError, lambda: current_thread_group(None)),
     ("CustodianBox", "custodian", TypeError, lambda: CustodianBox(3, 1)),
     ("CustodianBox", "custodian", TypeError, lambda: CustodianBox(None, 1)),
     ("sync", "enable_break", TypeError, lambda: sync(always, enable_break=1)),
@@ -308,6 +314,8 @@ NEEDS_A_RUNTIME = {
     "try_receive": lambda: try_receive(),
     "rewind_receive": lambda: rewind_receive([]),
     "Custodian": lambda: Custodian(),
+    "ThreadGroup": lambda: ThreadGroup(),
+    "current_thread_group": lambda: current_thread_group(),
 }
 
 

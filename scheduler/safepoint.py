@@ -27,8 +27,10 @@ _monitoring = sys.monitoring
 # exception would lose it. In 3.13 an exception at a jump counts as raised at the jump's target, which may
 # lie outside of the ``try`` that the jump is in; so there at every instruction.
 _STEP = _monitoring.events.JUMP if sys.version_info >= (3, 14) else _monitoring.events.INSTRUCTION
-_EVENTS = _STEP | _monitoring.events.PY_START
+_EVENTS = _STEP | _monitoring.events.PY_START | _monitoring.events.PY_RESUME
 _CALLED = (_monitoring.events.JUMP, _monitoring.events.PY_START, _monitoring.events.INSTRUCTION)
+# Where a worker is to stop, which raises nothing, it may also do so at the resumption of a coroutine.
+_RESUMED = _monitoring.events.PY_RESUME
 _TOOLS = (4, 3)  # the ids that have no conventional owner
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -40,7 +42,7 @@ _own_folders: list[str] = [_OWN]
 
 
 class Interruptible(Protocol):
-    """What may be asked for."""
+    """What may be asked for: a task, or a worker whatever it runs."""
 
     def at_safepoint(self) -> None:
         """Do what is wanted: return, raise, or block. In the task's own OS thread, in a user's frame."""
@@ -70,6 +72,7 @@ class _Safepoints:
         self._lock = threading.Lock()
         self._wanted: dict[Interruptible, int] = {}  # how many ask for it
         self._cornered: dict[Interruptible, set[CodeType]] = {}
+        self._thorough: set[Interruptible] = set()  # cornered, with all other code watched as well
         self._tool: int | None = None
 
     def want(self, task: Interruptible) -> None:
@@ -89,21 +92,24 @@ class _Safepoints:
                 self._wanted[task] = count
                 return
             self._wanted.pop(task, None)
+            self._thorough.discard(task)
             for code in self._cornered.pop(task, ()):
                 if self._tool is not None and not any(code in codes for codes in self._cornered.values()):
                     _monitoring.set_local_events(self._tool, code, 0)
             if not self._wanted and self._tool is not None:
                 self._off()
 
-    def corner(self, task: Interruptible, code: CodeType) -> None:
-        """``task`` sits in a call into C made from ``code``: stop it at its next bytecode there, and spare
-        all other code meanwhile. After a `want`, of which `unwant` takes back both."""
+    def corner(self, task: Interruptible, code: CodeType, only: bool = True) -> None:
+        """``task`` sits in a call into C made from ``code``: stop it at its next bytecode there, and if
+        ``only`` spare all other code meanwhile. After a `want`, of which `unwant` takes back both."""
         with self._lock:
             if self._tool is None or task not in self._wanted:
                 return
             self._cornered.setdefault(task, set()).add(code)
             _monitoring.set_local_events(self._tool, code, _monitoring.events.INSTRUCTION)
-            if self._wanted.keys() == self._cornered.keys():
+            if not only:
+                self._thorough.add(task)
+            if not self._thorough and self._wanted.keys() == self._cornered.keys():
                 _monitoring.set_events(self._tool, 0)
 
     def _on(self) -> None:
@@ -119,13 +125,14 @@ class _Safepoints:
         self._tool = tool
         for event in _CALLED:
             _monitoring.register_callback(tool, event, self._callback)
+        _monitoring.register_callback(tool, _RESUMED, self._resumed)
         _monitoring.set_events(tool, _EVENTS)
 
     def _off(self) -> None:
         """Holds _lock."""
         assert self._tool is not None
         _monitoring.set_events(self._tool, 0)
-        for event in _CALLED:
+        for event in (*_CALLED, _RESUMED):
             _monitoring.register_callback(self._tool, event, None)
         _monitoring.free_tool_id(self._tool)
         self._tool = None
@@ -135,8 +142,16 @@ class _Safepoints:
         if mine is None:
             return
         task = mine.task
-        if task in self._wanted and interruptible(sys._getframe(1), task):
+        wanted = self._wanted
+        if mine in wanted and interruptible(sys._getframe(1), task):
+            mine.at_safepoint()
+        if task in wanted and interruptible(sys._getframe(1), task):
             task.at_safepoint()
+
+    def _resumed(self, code: CodeType, *where: Any) -> None:
+        mine = current_driver()
+        if mine is not None and mine in self._wanted and interruptible(sys._getframe(1), mine.task):
+            mine.at_safepoint()
 
 
 def interruptible(frame: Any, task: Any) -> bool:

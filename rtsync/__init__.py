@@ -19,9 +19,18 @@ from .atomic import (
     start_uninterruptible,
     uninterruptible,
 )
-from .breaks import Break, BreakHangUp, BreakTerminate, break_enabled, breaks
+from .blocking import to_os_thread
+from .breaks import (
+    Break,
+    BreakHangUp,
+    BreakParameterization,
+    BreakTerminate,
+    break_enabled,
+    breaks,
+    current_break_parameterization,
+)
 from .channel import Channel
-from .custodian import Custodian, current_custodian
+from .custodian import Custodian, CustodianBox, current_custodian
 from .env import Parameter, parameterize
 from .errors import (
     ContractError,
@@ -46,9 +55,11 @@ from .evt import (
     tail,
 )
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
+from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
 from .semaphore import Semaphore
+from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
@@ -59,10 +70,12 @@ __all__ = [
     "AsyncChannel",
     "Break",
     "BreakHangUp",
+    "BreakParameterization",
     "BreakTerminate",
     "Channel",
     "ContractError",
     "Custodian",
+    "CustodianBox",
     "Deadlock",
     "Evt",
     "ForkError",
@@ -71,6 +84,9 @@ __all__ = [
     "Runtime",
     "SchedulerError",
     "Semaphore",
+    "SharedBytes",
+    "SharedFlvector",
+    "SharedFxvector",
     "Thread",
     "ThreadDead",
     "ThreadKilled",
@@ -86,7 +102,9 @@ __all__ = [
     "call_as_atomic",
     "call_as_nonatomic",
     "call_as_uninterruptible",
+    "call_in_nested_thread",
     "choice",
+    "current_break_parameterization",
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",
@@ -113,6 +131,7 @@ __all__ = [
     "sync",
     "tail",
     "thread",
+    "to_os_thread",
     "try_receive",
     "uncaught_exception_handler",
     "uninterruptible",

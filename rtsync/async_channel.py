@@ -58,6 +58,8 @@ class AsyncChannel(BaseEvt):
                 return
             mine: list[Any] = []
             self._putters.append((mine, None, value, None))
+            if len(self._buffer) < self._limit:  # as in _block: something was taken since we looked
+                defer(self._match)
             try:
                 if (yield mine, lock) is not RETRY:
                     return
@@ -151,6 +153,8 @@ class AsyncChannel(BaseEvt):
             task, case, stored, evt = found
             buffer.append(stored)
             give(task, case, evt)
+        elif putters:  # one of them is only just queueing, in this OS thread: see scheduler.deferred
+            defer(self._match)
         return value
 
     def _block(self, waiter: list[Any], case: Any) -> None:
@@ -159,11 +163,18 @@ class AsyncChannel(BaseEvt):
             defer(self._match)
 
     def _match(self) -> None:
-        """Bring together values and getters that missed each other."""
-        with self._lock:
-            while self._buffer and (found := claim_first(self._getters, self._lock)) is not None:
-                task, case = found
-                give(task, case, self._buffer.popleft())
+        """Bring together values and getters, and room and putters, that missed each other."""
+        lock, buffer = self._lock, self._buffer
+        with lock:
+            while True:
+                while buffer and (found := claim_first(self._getters, lock)) is not None:
+                    task, case = found
+                    give(task, case, buffer.popleft())
+                if len(buffer) >= self._limit or (found := claim_first(self._putters, lock)) is None:
+                    return
+                task, case, value, evt = found
+                buffer.append(value)
+                give(task, case, evt)
 
     def _leave(self, waiter: list[Any]) -> None:
         getters = self._getters
@@ -190,7 +201,10 @@ class AsyncChannelPut(BaseEvt):
         return self if self._channel._offer(self._value) else NOT_READY
 
     def _block(self, waiter: list[Any], case: Any) -> None:
-        self._channel._putters.append((waiter, case, self._value, self))
+        channel = self._channel
+        channel._putters.append((waiter, case, self._value, self))
+        if len(channel._buffer) < channel._limit:
+            defer(channel._match)
 
     def _leave(self, waiter: list[Any]) -> None:
         self._channel._leave_putters()

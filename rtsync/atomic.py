@@ -548,7 +548,7 @@ class UninterruptibleLock:
         if not modes.locks and modes.place_lock is None:
             thread.allow_blocking(True)
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """Its holder has ended."""
         self._holder = None
         self._lock.release()

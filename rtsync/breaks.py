@@ -5,6 +5,7 @@ Source: Racket Reference 10.6 (Breaks).
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Final
 
 from .current import current, current_or_none
@@ -46,9 +47,12 @@ def break_error(kind: str | None) -> Break:
 
 
 class Breaks:
-    """A break parameterization: whether breaks are enabled, in one block of one thread."""
+    """Whether breaks are enabled, in one block of one thread. `BreakParameterization` is made of these."""
 
-    __slots__ = ("entered", "on")
+    __slots__ = ("cell", "entered", "on")
+
+    cell: BreakParameterization
+    """What `current_break_parameterization` has made of it; not there before."""
 
     def __init__(self, on: bool) -> None:
         self.entered = on
@@ -80,13 +84,16 @@ def break_enabled(*on: bool) -> Any:
     return None
 
 
-def breaks(on: bool) -> BreaksBlock:
-    """``with breaks(False):`` disables breaks for the block, ``with breaks(True):`` enables them. A pending
-    break is raised as soon as they are enabled, at the beginning or the end of the block.
+def breaks(on: bool | BreakParameterization) -> BreaksBlock:
+    """``with breaks(False):`` disables breaks for the block, ``with breaks(True):`` enables them, and with a
+    break parameterization they are as it says. A pending break is raised as soon as they are enabled, at
+    the beginning or the end of the block.
 
-    Source: Racket Reference, ``parameterize-break``."""
+    Source: Racket Reference, ``parameterize-break`` and ``call-with-break-parameterization``."""
+    if isinstance(on, BreakParameterization):
+        return BreaksBlock(on)
     if not isinstance(on, bool):
-        raise refuse("breaks", "on", "a bool", on, TypeError)
+        raise refuse("breaks", "on", "a bool or a break parameterization", on, TypeError)
     return BreaksBlock(Breaks(on))
 
 
@@ -95,14 +102,17 @@ class BreaksBlock:
 
     __slots__ = ("_outer", "_own", "_thread")
 
-    def __init__(self, own: Breaks) -> None:
+    def __init__(self, own: Breaks | BreakParameterization) -> None:
         self._own = own
 
     def __enter__(self) -> None:
         me = self._thread = current("breaks")
+        own = self._own
+        if isinstance(own, BreakParameterization):
+            own = own.of(me)
         with me._lock:
             rare = me._rarely()
-            self._outer, rare.breaks = rare.breaks, self._own
+            self._outer, rare.breaks = rare.breaks, own
         try:
             me.deliver_break()
         except BaseException:  # the block is not entered
@@ -135,3 +145,76 @@ class NoBreaks:
         if me is not None:
             me._rare.breaks = self._outer
             me.poke_break()
+
+
+class EnableBreaks:
+    """Breaks are enabled in the block, for the wait of a ``*_enable_break`` operation: a pending break is
+    raised at its beginning, and after it breaks are as they were.
+
+    The block must hold nothing but the wait (and, before it, what has taken nothing yet). So a break is
+    raised there only where the operation is given up: at the wait, by whoever has claimed its waiter. If
+    a partner has claimed it, the operation has happened; a break that came after that finds breaks as
+    they are outside of the block, and stays pending if they are disabled. Both at once cannot be.
+    """
+
+    __slots__ = ("_outer", "_thread")
+
+    def __enter__(self) -> None:
+        me = self._thread = current_or_none()
+        if me is None:  # an OS thread of the program's own has no breaks but Ctrl-C
+            return
+        with me._lock:
+            rare = me._rarely()
+            self._outer, rare.breaks = rare.breaks, Breaks(True)
+        try:
+            me.deliver_break()
+        except BaseException:
+            rare.breaks = self._outer
+            raise
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        me = self._thread
+        if me is not None:
+            me._rare.breaks = self._outer
+            me.poke_break()  # it came too late for the wait; soon after, if the caller allows it
+
+
+class BreakParameterization:
+    """Whether breaks are enabled, as `current_break_parameterization` found it: in that thread, the very
+    value, which `break_enabled` changes for all that use it; in other threads one of their own, which starts
+    with the value that the block was entered with."""
+
+    __slots__ = ("_entered", "_own")
+
+    def __init__(self, thread: Any, own: Breaks) -> None:
+        self._entered = own.entered
+        self._own: weakref.WeakKeyDictionary[Any, Breaks] = weakref.WeakKeyDictionary({thread: own})
+
+    def of(self, thread: Any) -> Breaks:
+        """The value in ``thread``, which is the current one."""
+        own = self._own.get(thread)
+        if own is None:
+            own = self._own[thread] = Breaks(self._entered)
+            own.cell = self
+        return own
+
+    def __repr__(self) -> str:
+        return f"<break parameterization at {id(self):#x}>"
+
+
+def current_break_parameterization() -> BreakParameterization:
+    """Whether breaks are enabled in the current thread, as a value: ``with breaks(value):`` puts it back,
+    here or in another thread.
+
+    Source: Racket Reference, ``current-break-parameterization``."""
+    me = current("current_break_parameterization")
+    with me._lock:
+        rare = me._rarely()
+        own = rare.breaks
+        if own is None:
+            own = rare.breaks = Breaks(True)
+    try:
+        return own.cell  # type: ignore[no-any-return]
+    except AttributeError:
+        own.cell = cell = BreakParameterization(me, own)
+        return cell

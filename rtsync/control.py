@@ -34,13 +34,14 @@ import gc
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from scheduler import Task, current_driver, here, safepoints
+from scheduler.safepoint import interruptible
 from scheduler.task import runtimes
 from scheduler.worker import GATE
 
@@ -93,6 +94,8 @@ class Rare:
         "left",
         "modes",
         "name",
+        "nested",
+        "on_fail",
         "raising",
         "resume_evt",
         "suspend_evt",
@@ -115,6 +118,10 @@ class Rare:
         self.left = 0  # how many of those that waited for our end have left
         self.modes: Modes | None = None  # made with the first
         self.name: str | None = None
+        self.nested: Any = None  # the nested thread that it waits for, see `rtsync.nested`
+        # on_fail(thread, error) is called with its exception, instead of a report, before its end is known;
+        # what that gives, if anything, after.
+        self.on_fail: Callable[[Any, BaseException], Callable[[], object] | None] | None = None
         self.raising: BaseException | None = None  # see RAISE
         self.resume_evt: Latch | None = None
         self.suspend_evt: Latch | None = None
@@ -303,18 +310,49 @@ class Controlled(Task):
         thread as a `Break` as soon as breaks are enabled there; one is pending at most, and a stronger kind
         replaces a weaker one. Breaking a dead thread does nothing.
 
+        While it waits for a nested thread, that gets the break.
+
         Source: Racket Reference, ``break-thread``."""
         check_kind("break_", kind)
-        with self._lock:
-            if self._state >= RESULT:
-                return
-            rare = self._rarely()
-            rare.kind = Breaks.stronger(rare.kind, kind) if self.pending & BREAK else kind
-            self.pending |= BREAK
-        if self is current_or_none():
-            self.deliver_break()
+        target = self._register_break(kind) if self._state < RESULT else None
+        if target is None:
             return
-        self._poke()
+        if target is current_or_none():
+            target.deliver_break()
+            return
+        target._poke()
+
+    def _register_break(self, kind: str | None) -> Controlled | None:
+        """Register a break with it, or with the innermost of its nested threads that has not ended: with
+        whom; ``None`` if they all have. Takes their locks, one after the other."""
+        while True:
+            chain = [self]
+            while (rare := chain[-1]._rare) is not None and rare.nested is not None:
+                chain.append(rare.nested)
+            inner = None
+            for target in reversed(chain):
+                with target._lock:
+                    rare = target._rarely()
+                    if rare.nested is not inner:  # a nested call has begun or ended meanwhile
+                        break
+                    inner = target
+                    if target._state < RESULT:
+                        target._add_break(kind)
+                        return target
+            else:
+                return None
+
+    def take_over_break(self, other: Controlled) -> None:
+        """Register the break that is pending in ``other`` with it instead."""
+        for kind in other._withdraw_break():
+            with self._lock:
+                self._add_break(kind)
+
+    def _add_break(self, kind: str | None) -> None:
+        """Holds _lock."""
+        rare = self._rarely()
+        rare.kind = Breaks.stronger(rare.kind, kind) if self.pending & BREAK else kind
+        self.pending |= BREAK
 
     def _poke(self) -> None:
         """A break was registered, or enabled: see to it that it is noticed soon."""
@@ -410,16 +448,22 @@ class Controlled(Task):
 
     def _take_break(self) -> BaseException | None:
         """Take the pending break, as the exception to raise. Takes _lock."""
+        for kind in self._withdraw_break():
+            return break_error(kind)
+        return None
+
+    def _withdraw_break(self) -> list[str | None]:
+        """Take the pending break, if there is one: its kind. Takes _lock."""
         with self._lock:
             if not self.pending & BREAK:
-                return None
+                return []
             self.pending &= ~BREAK
             rare = self._rarely()
             kind, rare.kind = rare.kind, None
             asked, rare.asked = rare.asked, False
         if asked:
             safepoints.unwant(self)
-        return break_error(kind)
+        return [kind]
 
     def raise_in(self, error: BaseException) -> None:
         """Raise ``error`` at the operation on which it was blocked. The caller has claimed its waiter."""
@@ -587,6 +631,8 @@ class Controlled(Task):
         """It seems to sit in a call into C: see to it that it comes no further than that."""
         os_thread = self._os_thread()
         frame = None if os_thread is None else sys._current_frames().get(os_thread.ident)
+        while frame is not None and not interruptible(frame, self):
+            frame = frame.f_back
         if frame is not None:
             safepoints.corner(self, frame.f_code)
 

@@ -10,16 +10,17 @@ Source: Racket Reference 14.7 (Custodians), 11.1.
 from __future__ import annotations
 
 import weakref
-from threading import Lock
+from _thread import RLock
 from typing import Any
 
-from scheduler import NoRuntime
+from scheduler import NoRuntime, nested
 
-from .env import Env, current_env
+from .env import Env, EnvBlock, current_env
 from .errors import ContractError, refuse
+from .evt import Evt, Latch
 
 
-class Custodian:
+class Custodian(EnvBlock):
     """Manages threads and other resources; `shutdown_all` ends them all.
 
     ``with custodian:`` makes it the current one, in which new threads and resources are placed.
@@ -28,7 +29,7 @@ class Custodian:
 
     __slots__ = (
         "__weakref__",
-        "_entered",
+        "_closed",
         "_lock",
         "_parent",
         "_subordinates",
@@ -61,9 +62,10 @@ class Custodian:
 
     def _setup(self, parent: Custodian | None) -> None:
         self._parent = parent
-        self._lock = Lock()
+        self._lock = RLock()  # a collection may run a user's clean-up while we hold it
         self._subordinates: list[Custodian] = []
-        self._entered: list[Any] = []
+        self._closed: Latch | None = None  # see `closed`
+        self._entered = {}
         self.members: list[weakref.ref[Any]] = []
         """Weak references to what is managed, dead ones among them; see `managed`."""
         self.limit = 256
@@ -91,14 +93,23 @@ class Custodian:
         # It was published in `members` first, and is_shut_down looked at then; who shuts us down sets that
         # first and then goes through `members`. So it is refused here, or found there, or both.
         if self.is_shut_down:
-            raise ContractError(f"{type(member).__name__}: the current custodian has been shut down")
+            raise ContractError(f"{type(member).__name__}: the custodian has been shut down")
+        kept = []  # strongly, until the lock is let go: none of them is to be collected in here
         with self._lock:
             members = self.members
             count = len(members)
-            if count > self.limit:
+            if count > self.limit and not nested(self._lock):
+                swept = []
+                for reference in members[:count]:
+                    found = reference()
+                    if found is not None:
+                        kept.append(found)
+                        if not found._ended():
+                            swept.append(reference)
                 # In place: others append meanwhile, at the end.
-                members[:count] = [r for r in members[:count] if (m := r()) is not None and not m._ended()]
+                members[:count] = swept
                 self.limit = max(256, 2 * len(members))
+        del kept
 
     def managed(self) -> list[Any]:
         """What this custodian itself manages now, without its subordinates."""
@@ -115,11 +126,23 @@ class Custodian:
         """Mark this custodian and its subordinates as shut down; what each of them managed."""
         with self._lock:
             self.is_shut_down = True
+            closed = self._closed
         mine = [(self, member) for member in self.managed()]
         for subordinate in list(self._subordinates):
             mine.extend(subordinate.close())
         self._subordinates.clear()
+        if closed is not None:
+            closed.set()
         return mine
+
+    def closed(self) -> Latch:
+        """What happens when it is shut down. It is ours, so who waits for it is kept as long as we are."""
+        with self._lock:
+            if self._closed is None:
+                self._closed = Latch()
+                if self.is_shut_down:
+                    self._closed.set()
+            return self._closed
 
     def shutdown_all(self) -> None:
         """Shut down this custodian and its subordinates: threads that no other custodian manages are killed,
@@ -139,20 +162,64 @@ class Custodian:
             end_all(members)
 
     def managed_list(self) -> list[Any]:
-        """What it manages itself now, and its subordinate custodians.
+        """What it manages itself now, boxes excepted, and its subordinate custodians.
 
         Source: Racket Reference, ``custodian-managed-list``."""
-        return [*self.managed(), *self._subordinates]
+        return [*(m for m in self.managed() if not isinstance(m, CustodianBox)), *self._subordinates]
 
-    def __enter__(self) -> Custodian:
-        self._entered.append(current_env.set(Env(self, current_env.get().group)))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        current_env.reset(self._entered.pop())
+    def _inside(self, outer: Env) -> Env:
+        return Env(self, outer.group)
 
     def __repr__(self) -> str:
         return f"<Custodian{' shut down' if self.is_shut_down else ''} at {id(self):#x}>"
+
+
+class CustodianBox(Evt):
+    """Holds a value until its custodian is shut down. As an event: ready from then on, result itself.
+
+    The custodian does not keep the box, so the box and its value can be collected before.
+    Source: Racket Reference 14.7, ``make-custodian-box``."""
+
+    __slots__ = ("__weakref__", "_closed", "_custodian", "_value")
+
+    def __init__(self, custodian: Custodian, value: Any) -> None:
+        """A box that holds ``value`` for as long as ``custodian`` is not shut down. ``ContractError`` if
+        it has been."""
+        if not isinstance(custodian, Custodian):
+            raise refuse("CustodianBox", "custodian", "a custodian", custodian, TypeError)
+        self._custodian = custodian
+        self._closed = custodian.closed()
+        self._value = value
+        custodian.adopt(self)
+
+    @property
+    def value(self) -> Any:
+        """What it holds, or ``None`` once its custodian has been shut down.
+
+        Source: Racket Reference 14.7, ``custodian-box-value``."""
+        value = self._value
+        # Looked at after the value was: it is empty from the moment that the custodian is shut down, not
+        # only when the shutdown has come to this box.
+        return None if self._custodian.is_shut_down else value
+
+    def _ended(self) -> bool:
+        return self._closed.is_set
+
+    def _disown(self, custodian: Custodian) -> bool:
+        return True
+
+    @staticmethod
+    def end_all(boxes: list[CustodianBox]) -> None:
+        """Their custodians have been shut down: let go of the values."""
+        for box in boxes:
+            box._value = None
+
+    def __evt__(self) -> Evt:
+        return self._closed.wrap(lambda _: self)
+
+    def __repr__(self) -> str:
+        state = "empty" if self._custodian.is_shut_down else f"of {self._value!r}"
+        return f"<CustodianBox {state} at {id(self):#x}>"
 
 
 def current_custodian_or_none() -> Custodian | None:

@@ -50,7 +50,7 @@ def _name(frame: Any) -> str:
     }.get(name, name).replace("._", ".")
 
 
-def operation(thread: Thread) -> str:
+def operation(thread: Any) -> str:
     """The name of the operation that a thread stands in."""
     driver = getattr(thread, "_driver", None)
     part: Any = thread.coro if driver is None else driver.op
@@ -81,6 +81,8 @@ def describe(thread: Thread) -> str:
                 evts = local.get("evts", local.get("bases"))
                 if "one" in local:
                     evts = (local["one"], local["two"])
+                if "request" in local:  # of a port
+                    what = repr(local["request"])
                 if evts is not None:
                     what += f"{tuple(evts)!r}"
         else:

@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Self
+
+from scheduler import NoRuntime, here
 
 if TYPE_CHECKING:
     from .custodian import Custodian
@@ -29,6 +32,47 @@ class Env:
 
 
 current_env: ContextVar[Env] = ContextVar("rtsync.env")
+
+
+class EnvBlock:
+    """What ``with`` makes part of the environment: custodians, thread groups. Several threads may be in
+    such a block of one object at once."""
+
+    __slots__ = ("_entered",)
+
+    _entered: dict[int, list[Any]]
+    """For each thread in the block, by its identity: how to leave. Of a thread that was collected inside, an
+    entry stays; threads are not kept by this."""
+
+    def _inside(self, outer: Env) -> Env:
+        """The environment inside the block, in that of the thread."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        outer = current_env.get(None)
+        if outer is None:
+            raise NoRuntime(type(self).__name__)
+        token = current_env.set(self._inside(outer))
+        self._entered.setdefault(_me(), []).append(token)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        me = _me()
+        mine = self._entered.get(me)
+        if mine is None:  # the thread was collected in the block, and this is run by the collector
+            return
+        token = mine.pop()
+        if not mine:
+            del self._entered[me]
+        current_env.reset(token)
+
+
+def _me() -> int:
+    """The identity of what runs here: a thread of the library, or an OS thread."""
+    try:
+        return id(here.driver.task)
+    except AttributeError:
+        return -get_ident()
 
 
 class Parameter:

@@ -70,7 +70,7 @@ def receive() -> Generator[Parking, Any, Any]:
         lock.acquire()
         mail = me._mail
         if mail is None:
-            mail = me._mail = Mailbox()
+            mail = me._mailbox()
         if mail.items:
             value = mail.items.popleft()
             lock.release()

@@ -66,7 +66,7 @@ class Modes:
         """``thread`` ends, or is ended: it leaves all modes and lets go of their locks."""
         self.uninterruptible = self.atomic = self.calls = self.breakable = 0
         for lock in self.locks:
-            lock.abandon()
+            lock._abandon()
         self.locks.clear()
         place_lock, self.place_lock = self.place_lock, None
         if place_lock is not None:

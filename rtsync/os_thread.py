@@ -82,8 +82,8 @@ class OsThread(Thread):
         """Whether ``value`` says that an operation was given up."""
         return value is RETRY
 
-    def main(self) -> None:
-        """Its whole life, on its OS thread."""
+    def main(self) -> OsThread | None:
+        """Its whole life, on its OS thread; what that is to run next, if it is known."""
         driver = OsThreadDriver(self, self.runtime, self.runtime.os_threads.timers)
         here.driver = self._driver = driver
         self._mine = threading.current_thread()
@@ -91,6 +91,7 @@ class OsThread(Thread):
             self.context.run(self._body, driver, self.coro)
         finally:
             del here.driver
+        return None
 
     @base
     def _body(self, driver: OsDriver, standing: _Standing) -> None:

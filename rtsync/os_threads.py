@@ -29,7 +29,7 @@ class OsThreads:
     timers: TimerQueue | None = None  # where such a thread's deadlines go; None: to a queue of its own
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._condition = threading.Condition()
         self._waiting: deque[OsThread] = deque()  # threads for which an OS thread is on the way
         self._idle = 0
@@ -46,9 +46,18 @@ class OsThreads:
             if self._idle >= len(self._waiting):
                 self._condition.notify()
                 return
-            os_thread = threading.Thread(target=self._main, name=f"{self._runtime.name}-thread", daemon=True)
+            os_thread = threading.Thread(target=self._main, name=f"{self.runtime.name}-thread", daemon=True)
             self.own.add(os_thread)
-        os_thread.start()
+        try:
+            os_thread.start()
+        except BaseException:  # the system has none left: as if we had not been asked
+            with self._condition:
+                self.own.discard(os_thread)
+                if thread in self._waiting:
+                    self._waiting.remove(thread)
+                    self.active -= 1
+                    raise
+            # Another one has taken it meanwhile.
 
     def _main(self) -> None:
         while True:
@@ -60,11 +69,11 @@ class OsThreads:
                         self.own.discard(threading.current_thread())
                         return
                 self._idle -= 1
-                thread = self._waiting.popleft()
+                thread: OsThread | None = self._waiting.popleft()
             try:
-                thread.main()
+                while thread is not None:  # what has run is not kept by our variables
+                    thread = thread.main()
             finally:
-                del thread  # the cache must not keep it
                 self._now_blocked()
 
     def ready(self, thread: OsThread) -> None:
@@ -92,7 +101,7 @@ class OsThreads:
             self.active -= 1
             last = not self.active
         if last:
-            self._runtime.nudge()  # the workers may be idle already: is this a deadlock?
+            self.runtime.nudge()  # the workers may be idle already: is this a deadlock?
 
     def freeze(self) -> None:
         """A thread is about to be stopped inside its own code. In its OS thread."""

@@ -24,6 +24,7 @@ from scheduler import Task, block, current_driver, defer, here
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
 from .custodian import Custodian
@@ -89,6 +90,7 @@ class Runtime(scheduler.Runtime):
         self.root = Custodian.root()
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
+        self.blocking = Blocking(self)
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
 
@@ -283,7 +285,8 @@ class Runtime(scheduler.Runtime):
             and not self.os_threads.active
             and not self.os_threads.timed
             and not self.timers.armed
-            and not self.poller.busy
+            and not self.poller.waits()
+            and not self.poller.dispatching
             and not self.has_work()
         )
 
@@ -292,7 +295,7 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.armed or self.poller.busy or self.os_threads.timed:
+        if main is None or self.timers.armed or self.os_threads.timed or self._awaits_io():
             return
         waiter = main.waiter
         turns = self.turns()
@@ -306,6 +309,12 @@ class Runtime(scheduler.Runtime):
         except IndexError:
             return
         main.raise_in(Deadlock(report))
+
+    def _awaits_io(self) -> bool:
+        """Whether a descriptor may wake somebody. Who dispatches claims waiters one after the other: they are
+        seen here either as waiting, or as being dispatched, or have been made ready by now."""
+        poller = self.poller
+        return bool(poller.busy) and (poller.waits() or bool(poller.dispatching))
 
     def foreign_os_threads(self) -> list[threading.Thread]:
         """OS threads that the program started itself: while there are any, something may still happen."""

@@ -9,14 +9,16 @@ Source: Racket Reference 11.2.3 (Semaphores).
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from scheduler import Parking, defer, direct, nested
+from scheduler.safepoint import transparent
 
+from .breaks import EnableBreaks
 from .current import was_given
 from .errors import ContractError, check_count
-from .evt import BaseEvt
+from .evt import BaseEvt, call
 from .waiter import NOT_READY, RETRY, SPARE, WaitQueue
 
 
@@ -109,6 +111,14 @@ class Semaphore(BaseEvt):
             self._count -= 1
             return True
 
+    async def wait_enable_break(self) -> None:
+        """`wait` with breaks enabled meanwhile. If they are disabled otherwise: either the count is
+        decremented or a `Break` is raised, never both.
+
+        Source: Racket Reference, ``semaphore-wait/enable-break``."""
+        with EnableBreaks():
+            await self.wait()
+
     def peek_evt(self) -> SemaphorePeek:
         """An event ready when `wait` would not block; it takes nothing, its result is itself.
 
@@ -162,3 +172,50 @@ class SemaphorePeek(BaseEvt):
 
     def __repr__(self) -> str:
         return f"<peek of {self._semaphore!r}>"
+
+
+class _Unit:
+    """A block that holds a unit of a semaphore, if it could take one."""
+
+    __slots__ = ("_enable_break", "_poll", "_semaphore", "taken")
+
+    def __init__(self, semaphore: Semaphore, poll: bool, enable_break: bool) -> None:
+        self._semaphore = semaphore
+        self._poll = poll
+        self._enable_break = enable_break
+        self.taken = False
+
+    async def __aenter__(self) -> None:
+        semaphore = self._semaphore
+        if not self._poll:
+            await (semaphore.wait_enable_break() if self._enable_break else semaphore.wait())
+            self.taken = True
+        elif self._enable_break:
+            with EnableBreaks():
+                self.taken = semaphore.try_wait()
+        else:
+            self.taken = semaphore.try_wait()
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self.taken:
+            self._semaphore.post()
+
+
+@transparent
+async def call_holding(
+    semaphore: Semaphore,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    otherwise: Callable[[], Any] | None = None,
+    enable_break: bool = False,
+) -> Any:
+    """``fn(*args)`` with a unit of ``semaphore``, which is given back however that ends; with ``otherwise``
+    nothing is waited for, and that is called if there is no unit.
+
+    Source: Racket Reference, ``call-with-semaphore`` and ``call-with-semaphore/enable-break``."""
+    # Stopped at a safepoint of this function, the thread holds no unit or is in the block.
+    async with (unit := _Unit(semaphore, otherwise is not None, enable_break)):
+        if unit.taken:
+            return await call(fn, *args)
+    assert otherwise is not None
+    return await call(otherwise)

@@ -12,7 +12,7 @@ from types import CoroutineType
 from typing import Any, Final
 from weakref import ref
 
-from scheduler import NoRuntime, here
+from scheduler import NoRuntime, current_driver, here
 
 from .breaks import Breaks
 from .env import current_env
@@ -93,6 +93,36 @@ def thread(
     else:
         made.ready()
     return made
+
+
+def prepare(operation: str, fn: Callable[..., Any], args: tuple[Any, ...], custodian: Any = None) -> Thread:
+    """The first half of `thread`, for those who have something to set up before the new thread runs: it is
+    managed, by the current custodian or another, and `start` lets it run."""
+    driver = current_driver()
+    runtime = None if driver is None else driver.home
+    if runtime is None:
+        raise NoRuntime(operation)
+    if custodian is None:
+        custodian = current_env.get().custodian
+    made: Thread
+    if is_async(fn):
+        coro = fn(*args)
+        made = Thread(
+            runtime.key, coro if type(coro) is CoroutineType else settle(coro), copy_context(), custodian
+        )
+    else:
+        made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
+    custodian.members.append(ref(made))
+    _look_after(custodian, made)
+    return made
+
+
+def start(made: Thread) -> None:
+    """The second half."""
+    if isinstance(made, OsThread):
+        made.runtime.os_threads.start(made)
+    else:
+        made.ready()
 
 
 def _look_after(custodian: Any, made: Thread) -> None:

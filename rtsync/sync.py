@@ -30,7 +30,7 @@ from scheduler import NoRuntime, Parking, current_driver, direct, here
 from scheduler.safepoint import transparent
 from scheduler.timers import FAR
 
-from .breaks import NoBreaks
+from .breaks import EnableBreaks, NoBreaks
 from .env import Parameter
 from .errors import check_seconds, refuse
 from .evt import (
@@ -135,17 +135,23 @@ class Deadline(BaseEvt):
 
 
 @markcoroutinefunction
-def sync(*evts: Any, timeout: Any = None, default: Any = None) -> Coroutine[Any, Any, Any]:
+def sync(
+    *evts: Any, timeout: Any = None, default: Any = None, enable_break: bool = False
+) -> Coroutine[Any, Any, Any]:
     """Wait until one of ``evts`` is ready and give its result; among several ready ones the choice is
     pseudo-random.
 
     ``timeout``: ``None`` waits for ever; a number of seconds (0: only look) after which the result is
     ``default``; or a function, called when nothing is ready at once, whose result is then given.
+    ``enable_break``: breaks are enabled while it waits. If they are disabled otherwise, either none of the
+    events is chosen and a `Break` is raised, or one is and none is raised.
     Raises ``TypeError`` for what is no event, ``ValueError`` for a negative time, and whatever the
     functions inside the events raise.
 
-    Source: Racket Reference, ``sync`` and ``sync/timeout``.
+    Source: Racket Reference, ``sync``, ``sync/timeout``, ``sync/enable-break``.
     """
+    if enable_break is not False:
+        return _sync_enable_break(evts, timeout, default, enable_break)
     if timeout is None and len(evts) == 2:
         one, two = evts
         if isinstance(one, BaseEvt) and isinstance(two, BaseEvt):
@@ -167,16 +173,34 @@ def sync(*evts: Any, timeout: Any = None, default: Any = None) -> Coroutine[Any,
     return _sync(evts, timeout, default)
 
 
+def _sync_enable_break(
+    evts: tuple[Any, ...], timeout: Any, default: Any, enable_break: Any
+) -> Coroutine[Any, Any, Any]:
+    """`sync` with its rarest argument: check all of them."""
+    if not isinstance(enable_break, bool):
+        raise refuse("sync", "enable_break", "a bool", enable_break, TypeError)
+    for position, evt in enumerate(evts):
+        check_evt("sync", f"evts[{position}]", evt)
+    if timeout is not None and not callable(timeout):
+        check_seconds("sync", "timeout", timeout)
+    return _sync(evts, None if timeout == FAR else timeout, default, True)
+
+
 @transparent
-async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any) -> Any:
+async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any, enable_break: bool = False) -> Any:
     driver = current_driver()
     if driver is None:
         raise NoRuntime("sync")
     poll = timeout is not None and (callable(timeout) or timeout == 0)
     cases = Cases(poll)
     try:
-        for evt in evts:
-            await cases.add(evt, (), ())
+        if enable_break:
+            with EnableBreaks():  # nothing has been taken yet
+                for evt in evts:
+                    await cases.add(evt, (), ())
+        else:
+            for evt in evts:
+                await cases.add(evt, (), ())
         if callable(timeout):
             limit: Any = 0
         elif timeout is None or poll:
@@ -185,7 +209,10 @@ async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any) -> Any:
             started = driver.clock()
             limit = timeout
         while True:
-            position, value = await _choose(cases.bases, limit, False, None)
+            if enable_break:
+                position, value = await _choose_enable_break(cases.bases, limit)
+            else:
+                position, value = await _choose(cases.bases, limit, False, None)
             if value is _NOTHING:
                 break
             steps = cases.steps[position]
@@ -292,6 +319,13 @@ def _choose(bases: Any, timeout: Any, plain: bool, default: Any) -> Generator[Pa
         if limit is not None:
             limit._leave(waiter)
         return value if plain else chosen
+
+
+async def _choose_enable_break(bases: Any, timeout: Any) -> Any:
+    """`_choose` with breaks enabled. A function of its own, and not `transparent`: so no break is raised at a
+    safepoint after the choice while they still are."""
+    with EnableBreaks():
+        return await _choose(bases, timeout, False, None)
 
 
 @direct

@@ -2,7 +2,8 @@
 
 ``run_deterministic(main, seed=7)`` runs a program step by step in an order that the seed decides, with time
 that jumps; ``explore(main, seeds=200)`` does so for many seeds and names the one that fails, by which the
-failure can be repeated. With the pytest plugin (loaded automatically) ``async def`` tests run too:
+failure can be repeated; ``explore_all(main)`` runs a small program in every order there is. With the pytest
+plugin (loaded automatically) ``async def`` tests run too:
 
     @pytest.mark.rtsync(seeds=100)      # deterministic, one run per seed
     async def test_handover(): ...
@@ -15,19 +16,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scheduler import current_driver
 from scheduler.deterministic import Baton, Deterministic
 
+from .blocking import Blocking
 from .errors import check_callable, check_count, refuse
 from .os_thread import OsThread
 from .os_threads import OsThreads
 from .runtime import Runtime
 from .thread import Thread
 
-__all__ = ["DeterministicRuntime", "explore", "run_deterministic"]
+__all__ = ["DeterministicRuntime", "explore", "explore_all", "run_deterministic"]
 
 _EPOCH = 1_700_000_000.0
 """What the wall clock shows when virtual time begins."""
@@ -36,12 +38,29 @@ _EPOCH = 1_700_000_000.0
 class DeterministicRuntime(Deterministic, Runtime):
     """A `Runtime` whose every choice comes from a seed. Time is virtual and starts at 0."""
 
-    def __init__(self, seed: int = 0, *, name: str = "deterministic") -> None:
-        """``seed``: any integer; the same one gives the same run of the same program."""
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        name: str = "deterministic",
+        schedule: Sequence[int] | _Decisions | None = None,
+    ) -> None:
+        """``seed``: any integer; the same one gives the same run of the same program. ``schedule``: the
+        decisions themselves, as `explore_all` reports them, instead of a seed."""
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise refuse("DeterministicRuntime", "seed", "an integer", seed, TypeError)
+        if schedule is not None and not isinstance(schedule, _Decisions):
+            _check_schedule(schedule)
         Deterministic.__init__(self, seed, name=name)
         self.os_threads: OsThreads = _BatonThreads(self)
+        self.blocking = Blocking(self)
+        if schedule is not None:
+            self.random: Any = schedule if isinstance(schedule, _Decisions) else _Decisions(schedule)
+
+    def start(self) -> None:
+        super().start()
+        if isinstance(self.random, _Decisions):
+            self.worker.choose = self.random.random
 
     def wall_time(self) -> float:
         return _EPOCH + self.time
@@ -72,6 +91,8 @@ class DeterministicRuntime(Deterministic, Runtime):
             super().step(task)
 
     def nothing_runs(self) -> bool:  # type: ignore[override]
+        if self.poller.busy and self.poller.glance():
+            return True
         if self._idle_evt.fire():
             return True
         if Deterministic.nothing_runs(self):
@@ -97,12 +118,14 @@ class _BatonThreads(OsThreads):
     def start(self, thread: OsThread) -> None:
         os_thread = threading.Thread(target=self._run, args=(thread,), daemon=True)
         os_thread.start()
-        self._runtime.inject(thread)
+        self.runtime.inject(thread)
 
     def _run(self, thread: OsThread) -> None:
         thread.parker.acquire()
         try:
-            thread.main()
+            after: OsThread | None = thread
+            while after is not None:
+                after = after.main()
         finally:
             self._baton.give_back()
 
@@ -111,7 +134,7 @@ class _BatonThreads(OsThreads):
         self._baton.hand_to(thread.parker)
 
     def ready(self, thread: OsThread) -> None:
-        self._runtime.inject(thread)
+        self.runtime.inject(thread)
 
     def block(self, thread: OsThread, wait: Callable[[], None] | None) -> None:
         self._baton.give_back()
@@ -121,12 +144,12 @@ class _BatonThreads(OsThreads):
         """Wait for ``thaw`` without the baton."""
         self._baton.give_back()
         thaw.acquire()
-        self._runtime.inject(thread)
+        self.runtime.inject(thread)
         thread.parker.acquire()
         return True
 
     def give_way(self, thread: OsThread) -> None:
-        self._runtime.inject(thread)
+        self.runtime.inject(thread)
         self.block(thread, None)
 
     def runs(self, thread: OsThread) -> bool:
@@ -134,16 +157,85 @@ class _BatonThreads(OsThreads):
 
     def let_end(self, thread: OsThread) -> None:
         driver = current_driver()
-        if driver is not None and driver.runtime is self._runtime:
-            while not thread.dead and self._runtime.unqueue(thread):
+        if driver is not None and driver.runtime is self.runtime:
+            while not thread.dead and self.runtime.unqueue(thread):
                 self.step(thread)
 
 
-def run_deterministic(main: Callable[..., Any], *args: Any, seed: int = 0) -> Any:
-    """Run ``main(*args)`` as `run` does, on the deterministic scheduler with ``seed``; its result or
-    exception."""
+class _Decisions:
+    """What decides a run in place of a seeded generator: given decisions first, then always the first
+    possibility. Keeps what it decided and among how many possibilities."""
+
+    def __init__(self, given: Sequence[int], expected: Sequence[int] = ()) -> None:
+        """``expected``: among how many possibilities those given are."""
+        self._given = given
+        self._expected = expected
+        self.taken: list[int] = []
+        self.possible: list[int] = []
+
+    def random(self) -> Any:
+        """What a scheduling point or `sync` takes for a number from 0 to 1."""
+        return _Undecided(self)
+
+    def pick(self, many: int) -> int:
+        """Decide for one of ``many`` possibilities."""
+        if many == 1:
+            return 0
+        number = len(self.taken)
+        one = self._given[number] if number < len(self._given) else 0
+        before = self._expected[number] if number < len(self._expected) else many
+        if one >= many or before != many:
+            self._given = self._expected = ()  # so that the run can be wound up
+            raise RuntimeError(
+                f"decision {number} was among {before} possibilities and is among {many}: the program does "
+                "something else each time it runs"
+            )
+        self.taken.append(one)
+        self.possible.append(many)
+        return one
+
+    def following(self) -> _Decisions | None:
+        """With what the next run is to begin: the last decision that has a possibility left takes that."""
+        for number in reversed(range(len(self.taken))):
+            if self.taken[number] + 1 < self.possible[number]:
+                return _Decisions([*self.taken[:number], self.taken[number] + 1], self.possible[: number + 1])
+        return None
+
+
+class _Undecided:
+    """A number between 0 and 1 that is decided when it becomes known what for: ``int(x * many)`` picks one of
+    many, ``x < 0.5`` one of two."""
+
+    __slots__ = ("_decisions",)
+
+    def __init__(self, decisions: _Decisions) -> None:
+        self._decisions = decisions
+
+    def __mul__(self, many: int) -> int:
+        return self._decisions.pick(many)
+
+    def __lt__(self, half: float) -> bool:
+        return not self._decisions.pick(2)
+
+
+def _check_schedule(schedule: Any) -> None:
+    if (
+        isinstance(schedule, str)
+        or not isinstance(schedule, Sequence)
+        or not all(type(one) is int and one >= 0 for one in schedule)
+    ):
+        raise refuse(
+            "DeterministicRuntime", "schedule", "a list of non-negative integers", schedule, TypeError
+        )
+
+
+def run_deterministic(
+    main: Callable[..., Any], *args: Any, seed: int = 0, schedule: Sequence[int] | None = None
+) -> Any:
+    """Run ``main(*args)`` as `run` does, on the deterministic scheduler with ``seed``, or with the decisions
+    of ``schedule``; its result or exception."""
     check_callable("run_deterministic", "main", main)
-    return DeterministicRuntime(seed).run(main, *args)
+    return DeterministicRuntime(seed, schedule=schedule).run(main, *args)
 
 
 def explore(main: Callable[..., Any], *args: Any, seeds: Any = 100) -> None:
@@ -161,6 +253,31 @@ def explore(main: Callable[..., Any], *args: Any, seeds: Any = 100) -> None:
         except BaseException as error:
             error.add_note(f"failed with seed {seed}; repeat with run_deterministic(..., seed={seed})")
             raise
+
+
+def explore_all(main: Callable[..., Any], *args: Any, most: int = 100_000) -> int:
+    """Run ``main(*args)`` in every order in which its threads' steps can be made, and with every choice that
+    `sync` can make among ready events: how many there were. The first failure is raised with a note that
+    names its schedule. ``RuntimeError`` if there are more than ``most``: the number grows exponentially with
+    the length of the program.
+    """
+    check_callable("explore_all", "main", main)
+    check_count("explore_all", "most", most, 1)
+    schedule: _Decisions | None = _Decisions(())
+    runs = 0
+    while schedule is not None:
+        if runs == most:
+            raise RuntimeError(f"explore_all: there are more than {most} schedules")
+        runs += 1
+        try:
+            DeterministicRuntime(schedule=schedule).run(main, *args)
+        except BaseException as error:
+            error.add_note(
+                f"failed with schedule {schedule.taken}; repeat with run_deterministic(..., schedule=...)"
+            )
+            raise
+        schedule = schedule.following()
+    return runs
 
 
 def wait_real(predicate: Callable[[], bool], seconds: float = 10.0) -> bool:

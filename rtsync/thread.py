@@ -206,6 +206,12 @@ class Thread(Controlled, BaseEvt):
         if self.pending & KILL and isinstance(error, ThreadKilled):
             self._end_as(KILLED, None)
             return
+        if self._rare is not None and self._rare.on_fail is not None:
+            after = self._rare.on_fail(self, error)
+            self._end_as(FAILED, error)
+            if after is not None:
+                after()
+            return
         runtime = runtimes.get(self.key)
         if runtime is not None and runtime.main is not self and not isinstance(error, SystemExit):
             runtime.report(self, error)
@@ -247,7 +253,7 @@ class Thread(Controlled, BaseEvt):
         if self._state < RESULT and not self.pending & KILL:
             mail = self._mail
             if mail is None:
-                mail = self._mail = Mailbox()
+                mail = self._mailbox()
             task = mail.put(value, lock)
             lock.release()
             if task is not None:
@@ -263,7 +269,9 @@ class Thread(Controlled, BaseEvt):
     def _mailbox(self) -> Mailbox:
         """Holds _lock."""
         if self._mail is None:
-            self._mail = Mailbox()
+            made = Mailbox()
+            if self._mail is None:  # a finalizer that sends may have made it meanwhile
+                self._mail = made
         return self._mail
 
 

@@ -6,7 +6,11 @@ generator picks one. When none can run, virtual time jumps to the next timer. Th
 the same run.
 
 What it explores is the order of steps. Races between OS threads inside one operation it cannot show.
-"""
+
+Descriptors are real. They are looked at now and then and before time moves: virtual time stands still until
+they have been quiet for `QUIET` real seconds, and with no timer armed the scheduler waits for them. So
+programs that talk over sockets run, within themselves nearly always as the seed says; the world outside is
+not repeatable."""
 
 from __future__ import annotations
 
@@ -15,10 +19,17 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from .poller import new_poller
 from .runtime import Runtime
 from .task import Task, current_driver, here, runtimes
 from .timers import FAR
 from .worker import Worker
+
+QUIET = 0.01
+"""Real seconds without news from a descriptor that is waited for, before virtual time moves."""
+
+LOOK = 0.1
+"""Real seconds for which the scheduler waits at once when only descriptors can bring news."""
 
 
 class Deterministic(Runtime):
@@ -36,6 +47,7 @@ class Deterministic(Runtime):
         with self.lock:
             self.running = True
             runtimes[self.key] = self
+            self.poller = new_poller()
             self.worker = Worker(self, 0)
             self.workers = (self.worker,)
 
@@ -44,6 +56,7 @@ class Deterministic(Runtime):
         runtimes.pop(self.key, None)
         self.injected.clear()
         self.workers = ()
+        self.poller.close()
         return []
 
     def seed_for(self, index: int) -> int:
@@ -70,6 +83,8 @@ class Deterministic(Runtime):
                 for queue in (worker.next, worker.queue, self.injected):
                     while queue:
                         runnable.append(queue.pop())
+                if worker.steps % 64 == 63 and self.poller.busy:
+                    self.poller.glance()
                 if runnable:
                     # Swap-remove: which one is random anyway.
                     index = int(self.random.random() * len(runnable))
@@ -98,7 +113,10 @@ class Deterministic(Runtime):
     def nothing_runs(self) -> bool:
         """No task can run: let time pass. Whether that may have changed anything."""
         timeout = self.timers.watch()
-        if timeout == FAR:
+        if self.poller.busy and self.poller.waits():
+            if self.poller.poll(LOOK if timeout == FAR else QUIET) or timeout == FAR:
+                return True
+        elif timeout == FAR:
             return False
         self.time = max(self.time, self.timers.due)
         self.timers.fire()

@@ -4,8 +4,8 @@ Steps are not sliced. Instead the monitor looks every `PERIOD` while workers are
 worker for a sign of life (``attention``), which the worker gives before its next step. One that has not
 answered by the next look is *stuck*: in a computation, or in a call into C. If then tasks wait and no worker
 is idle, one more OS worker is started, and the operating system slices between them; it retires when the
-stuck one has come back (`Runtime.too_many`). Requests for a safepoint and due timers of a pool whose steps
-are all long are looked after here, too.
+stuck one has come back (`Runtime.too_many`). Due timers and descriptors of a pool whose steps are all long
+are looked after here, too.
 
 While the runtime is idle the monitor sleeps; the first worker that wakes up wakes it.
 """
@@ -114,6 +114,8 @@ class Monitor:
                     worker.attention |= PING
         if runtime.frozen and runtime.all_idle():
             runtime.wake()  # to fire timers, and to see that all others are idle
+        if stuck and runtime.poller.busy and not runtime.idle:
+            runtime.poller.glance()
         late = runtime.timers.due <= runtime.clock()
         if late or runtime.has_work():
             if runtime.idle:

@@ -41,7 +41,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from .errors import SchedulerError
-from .safepoint import interruptible, safepoints
+from .safepoint import comes_back_to, safepoints
 from .task import here
 from .worker import ALONE, GATE
 
@@ -73,7 +73,7 @@ class PlaceLock:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._lock = runtime.lock
+        self._lock: Any = runtime.lock
         self.owner: Any = None
         """The task that is alone or is about to be; ``None`` if nobody is. Read without the lock as a
         hint."""
@@ -184,13 +184,15 @@ class PlaceLock:
             return
         task = worker.task
         frame = sys._current_frames().get(worker.os_thread.ident or 0)
-        if frame is None or task is None or task.steady() or not interruptible(frame, task):
+        code = None if frame is None or task is None or task.steady() else comes_back_to(frame, task)
+        if code is None:
             self._asked[worker] = None
             return
-        code, where = frame.f_code, (id(frame), frame.f_lasti)
+        assert frame is not None
+        where = (id(frame), frame.f_lasti)
         del frame
         if self._asked[worker] != where:
-            safepoints.corner(worker, code, only=False)
+            safepoints.corner(worker, code, thorough=True)
             self._asked[worker] = where
             return
         # The look that has found it here was made after the events of this code went on.

@@ -1,98 +1,425 @@
 """Readiness of file descriptors, and the sleep of the worker that waits for it and for the timers.
 
-While no descriptor is registered the sleeper waits on its own lock, which costs half as much to wake as a
-selector; the selector and its wake-up descriptor are made with the first registration.
+A descriptor is enrolled once, for both directions, and stays so until it is closed. From then on
+`Watched.on_ready` is called whenever something has *changed*: data came, there is room again, the other end
+has gone. So an operation that has to wait costs no system call: it tries first, and knows when trying again
+makes sense. The owner remembers what it was told; that is why nothing is lost if nobody waits at that moment.
+
+`EpollPoller` has the kernel do it that way (edge-triggered). `SelectorPoller` is for systems without epoll:
+a descriptor is registered there for one report at a time and for the directions that somebody wants.
+
+**Who polls.** The idle worker that holds the poller's role sleeps in `wait`; busy workers `glance` every few
+dozen steps and before they go idle. Both may happen at once. A wake-up that was meant for the sleeper may be
+seen by one who glances, who then passes it on.
+
+While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; the descriptors
+of the poller itself are made with the first enrolment.
+
+`waiting` holds those for whom some task waits, strongly: such a task is not garbage. All other enrolled ones
+are only known weakly, so that one that nobody uses any more can be collected, which closes it.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import selectors
 import socket
 import threading
+import weakref
+from _thread import RLock
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+
+from .refcount import shared
+
+READ = 1
+WRITE = 2
+END = 4
+"""Something out of the ordinary: an end, an error, urgent data. Reading and writing will tell what."""
+
+
+class Watched(Protocol):
+    """What can be enrolled: the owner of a descriptor."""
+
+    fd: int
+    poller: Any  # the one by which it was wanted last; written here only
+    pollers: list[Any]  # all that it is enrolled in
+
+    def on_ready(self, what: int) -> None:
+        """Readiness has changed: `READ`, `WRITE`, `END` or several. A hint; it may be stale. Any OS
+        thread."""
+
+
+class Waits(Protocol):
+    """What may stand in `Poller.waiting`."""
+
+    def has_waiters(self) -> bool:
+        """Whether a task waits for it now. Any OS thread."""
 
 
 class Poller:
-    """Calls back when a descriptor becomes ready, once for each registration."""
+    """What the two kinds share."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._selector: selectors.BaseSelector | None = None
-        self._wake_in: socket.socket | None = None
-        self._wake_out: socket.socket | None = None
-        self.busy = 0  # descriptors registered; read without the lock as a hint
+    def __init__(self, nudge: Callable[[], object] | None = None) -> None:
+        """``nudge()`` is called when the first descriptor is enrolled, for one that sleeps elsewhere."""
+        self._lock = RLock()
+        self._nudge = nudge
+        self._known: dict[int, weakref.ref[Watched]] = {}
+        self.busy = 0  # descriptors enrolled; read without the lock as a hint
+        self.sleeper = False  # somebody sleeps in `wait` or is about to
+        self.dispatching: list[None] = []  # one for each `dispatch` under way
+        self.waiting: set[Any] = set()
+        self._seen: Any = None  # one that was waited for when somebody looked last
+        self.closed = False
 
-    def register(self, fd: int, events: int, call: Callable[[int], object]) -> None:
-        """Have ``call(events)`` run by a worker as soon as ``fd`` is ready; then it is forgotten.
+    def want(self, watched: Watched, what: int) -> None:
+        """Somebody waits for ``watched`` to be ready for ``what``. Under the owner's lock of that direction.
 
-        A worker that sleeps on its lock has to be nudged afterwards (`Runtime.nudge`).
-        """
+        Callers may skip this if ``watched.poller`` is this one and `persistent`."""
+        raise NotImplementedError
+
+    persistent = True
+    """Whether one enrolment is for good."""
+
+    def drop(self, watched: Watched, fd: int) -> None:
+        """Forget it: its descriptor ``fd`` is about to be closed. Any OS thread."""
+        raise NotImplementedError
+
+    def waits(self) -> bool:
+        """Whether any task waits for a descriptor."""
+        seen = self._seen  # usually still does: then this costs the same for any number of them
+        if seen is not None and seen in self.waiting and seen.has_waiters():
+            return True
+        self._seen = next((port for port in list(self.waiting) if port.has_waiters()), None)
+        return self._seen is not None
+
+    def wait(self, timeout: float | None) -> Any:
+        """Sleep until something is ready or `interrupt`, at most ``timeout`` seconds (``None``: for ever).
+        Gives what `dispatch` is to be called with. By the one who has set ``sleeper``."""
+        raise NotImplementedError
+
+    def glance(self) -> bool:
+        """Tell the owners of what is ready now, without waiting; whether there was any. Any OS thread."""
+        raise NotImplementedError
+
+    def dispatch(self, ready: Any) -> bool:
+        """Tell the owners; whether there was any."""
+        raise NotImplementedError
+
+    def poll(self, timeout: float | None) -> bool:
+        """`wait` and `dispatch` in one, for those who need do nothing in between."""
+        return self.dispatch(self.wait(timeout))
+
+    def interrupt(self) -> None:
+        """Make a `wait` return. Any OS thread."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the poller's own descriptors; those enrolled are their owners'."""
         with self._lock:
-            if self._selector is None:
-                self._selector = selectors.DefaultSelector()
+            self.closed = True
+            self.busy = 0
+            self._known = {}
+            self.waiting = set()
+            self._seen = None
+            self._close()
+
+    def _close(self) -> None:
+        """Holds _lock."""
+
+    def forked(self) -> None:
+        """This is the child of a fork: what the kernel knows by our descriptors is the parent's business."""
+        self._lock = RLock()
+        self.close()
+
+    def _remember(self, watched: Watched) -> None:
+        """Holds _lock."""
+        if self not in watched.pollers:
+            watched.pollers.append(self)
+        self._known[watched.fd] = weakref.ref(watched)
+        watched.poller = self
+        self.busy = len(self._known)
+
+    def _forget(self, watched: Watched, fd: int) -> bool:
+        """Whether it was known. Holds _lock."""
+        known = self._known.get(fd)
+        if known is None or known() not in (watched, None):
+            return False
+        del self._known[fd]
+        self.busy = len(self._known)
+        return True
+
+
+class EpollPoller(Poller):
+    """By Linux' epoll, edge-triggered."""
+
+    def __init__(self, nudge: Callable[[], object] | None = None) -> None:
+        super().__init__(nudge)
+        self._epoll: Any = None
+        self._wake = -1
+
+    def want(self, watched: Watched, what: int) -> None:
+        if watched.poller is self:
+            return
+        with self._lock:
+            if self.closed:
+                return
+            first = self._epoll is None
+            if first:
+                self._epoll = shared(select.epoll())
+                self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+                # Edge-triggered too: it need never be read.
+                self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
+            known = self._known.get(watched.fd)
+            if known is None or known() is not watched:
+                mask = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+                try:
+                    self._epoll.register(watched.fd, mask)
+                except FileExistsError:  # somebody closed the descriptor behind its owner's back
+                    self._epoll.modify(watched.fd, mask)
+                # The kernel reports at once if it is ready already.
+            self._remember(watched)
+        if first and self._nudge is not None:
+            self._nudge()
+
+    def drop(self, watched: Watched, fd: int) -> None:
+        with self._lock:
+            if self._forget(watched, fd):
+                try:
+                    self._epoll.unregister(fd)
+                except OSError:  # closed behind its owner's back
+                    pass
+
+    def wait(self, timeout: float | None) -> Any:
+        epoll = self._epoll
+        if epoll is None:
+            return ()
+        try:
+            return epoll.poll(timeout, 256)
+        except (ValueError, OSError):  # closed meanwhile
+            if self.closed:
+                return ()
+            raise
+
+    def glance(self) -> bool:
+        try:
+            ready = self._epoll.poll(0, 256)
+        except (AttributeError, ValueError, OSError):  # not made yet, or closed
+            return False
+        if not ready:
+            return False
+        if self.sleeper and any(fd == self._wake for fd, _ in ready):
+            self.interrupt()
+        return self.dispatch(ready)
+
+    def dispatch(self, ready: Any) -> bool:
+        found = False
+        known = self._known
+        wake = self._wake
+        self.dispatching.append(None)
+        for fd, flags in ready:
+            if fd == wake:
+                continue
+            try:
+                watched = known[fd]()
+            except KeyError:  # dropped meanwhile
+                continue
+            if watched is not None:
+                found = True
+                if flags & ~_ORDINARY:
+                    watched.on_ready(READ | WRITE | END)
+                else:
+                    watched.on_ready(_WHAT[flags & _ORDINARY])
+        self.dispatching.pop()
+        return found
+
+    def interrupt(self) -> None:
+        if self._wake >= 0:
+            try:
+                os.eventfd_write(self._wake, 1)
+            except OSError:  # full, or closed
+                pass
+
+    def _close(self) -> None:
+        if self._epoll is not None:
+            self._epoll.close()
+            os.close(self._wake)
+            self._wake = -1
+
+
+class SelectorPoller(Poller):
+    """By whatever the ``selectors`` module has: one report for each registration, one OS thread at a time."""
+
+    persistent = False
+
+    def __init__(
+        self,
+        nudge: Callable[[], object] | None = None,
+        make: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
+    ) -> None:
+        super().__init__(nudge)
+        self._make = make
+        self._selector: selectors.BaseSelector | None = None
+        self._turn = threading.Lock()  # held while selecting, and to change what is selected
+        self._changes: deque[tuple[Watched, int]] = deque()
+        self._asked: dict[int, int] = {}  # descriptor -> directions registered. Holds _turn
+        self._wake_in: socket.socket
+        self._wake_out: socket.socket | None = None
+
+    def want(self, watched: Watched, what: int) -> None:
+        with self._lock:
+            if self.closed:
+                return
+            first = self._selector is None
+            if first:
                 self._wake_in, self._wake_out = socket.socketpair()
                 self._wake_in.setblocking(False)
                 self._wake_out.setblocking(False)
-                self._selector.register(self._wake_in, selectors.EVENT_READ, None)
-            self._selector.register(fd, events, call)
-            self.busy += 1
+                self._selector = self._make()
+                self._selector.register(self._wake_in, selectors.EVENT_READ)
+            self._remember(watched)
+            self._changes.append((watched, what))
+        # publish (append above), then check: who selects applies the changes before it does
+        if not first:
+            self.interrupt()
+        elif self._nudge is not None:
+            self._nudge()
 
-    def unregister(self, fd: int) -> None:
-        """Forget ``fd`` if it is still registered."""
+    def drop(self, watched: Watched, fd: int) -> None:
         with self._lock:
-            self._forget(fd)
+            known = self._forget(watched, fd)
+        if known and self._selector is not None:
+            self.interrupt()
+            with self._turn:  # nobody selects, so a descriptor of the same number is not mixed up with it
+                if self._asked.pop(fd, 0) and not self.closed:
+                    self._selector.unregister(fd)
 
-    def _forget(self, fd: int) -> bool:
-        """Whether it was there. Holds _lock."""
+    def _apply(self) -> None:
+        """Register what is wanted. Holds _turn."""
         assert self._selector is not None
-        try:
-            self._selector.unregister(fd)
-        except KeyError:
-            return False
-        self.busy -= 1
-        return True
-
-    def poll(self, timeout: float | None) -> int:
-        """Wait at most ``timeout`` seconds (``None``: for ever) and call back for what is ready; how many."""
-        selector = self._selector
-        if selector is None:
-            return 0
-        calls: list[tuple[Callable[[int], Any], int]] = []
-        for key, events in selector.select(timeout):
-            if key.data is None:
-                self._drain()
-                continue
+        while self._changes:
+            try:
+                watched, what = self._changes.popleft()
+            except IndexError:
+                return
             with self._lock:
-                if self._forget(key.fd):
-                    calls.append((key.data, events))
-        for call, events in calls:
-            call(events)
-        return len(calls)
+                known = self._known.get(watched.fd)
+                if known is None or known() is not watched:
+                    continue
+            old = self._asked.get(watched.fd, 0)
+            self._ask(watched.fd, old, old | what)
+
+    def _ask(self, fd: int, old: int, new: int) -> None:
+        """Holds _turn."""
+        assert self._selector is not None
+        if old == new:
+            return
+        if not new:
+            self._selector.unregister(fd)
+            del self._asked[fd]
+            return
+        events = (selectors.EVENT_READ if new & READ else 0) | (selectors.EVENT_WRITE if new & WRITE else 0)
+        if old:
+            self._selector.modify(fd, events)
+        else:
+            self._selector.register(fd, events)
+        self._asked[fd] = new
+
+    def _select(self, timeout: float | None) -> tuple[list[tuple[Watched, int]], bool]:
+        """What is ready, and whether the wake-up descriptor was. Holds _turn."""
+        assert self._selector is not None
+        found: list[tuple[Watched, int]] = []
+        woken = False
+        self._apply()
+        for key, events in self._selector.select(timeout):
+            fd = key.fd
+            if fd == self._wake_in.fileno():
+                woken = True
+                try:
+                    while self._wake_in.recv(4096):
+                        pass
+                except BlockingIOError:
+                    pass
+                continue
+            what = (READ if events & selectors.EVENT_READ else 0) | (
+                WRITE if events & selectors.EVENT_WRITE else 0
+            )
+            old = self._asked.get(fd, 0)
+            self._ask(fd, old, old & ~what)
+            known = self._known.get(fd)
+            watched = None if known is None else known()
+            if watched is not None:
+                # An end is reported again as long as it is there, so it need not be told from data.
+                found.append((watched, what))
+        return found, woken
+
+    def wait(self, timeout: float | None) -> Any:
+        if self._selector is None:
+            return ()
+        with self._turn:
+            if self.closed:
+                return ()
+            return self._select(timeout)[0]
+
+    def glance(self) -> bool:
+        if self._selector is None or not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if self.closed:
+                return False
+            ready, woken = self._select(0)
+        finally:
+            self._turn.release()
+        if woken and self.sleeper:
+            self.interrupt()
+        return self.dispatch(ready)
+
+    def dispatch(self, ready: Any) -> bool:
+        self.dispatching.append(None)
+        for watched, what in ready:
+            watched.on_ready(what)
+        self.dispatching.pop()
+        return bool(ready)
 
     def interrupt(self) -> None:
-        """Make a `poll` that waits return."""
         if self._wake_out is not None:
             try:
                 self._wake_out.send(b"\0")
-            except BlockingIOError:  # full: it will wake
+            except OSError:  # full, or closed
                 pass
-
-    def _drain(self) -> None:
-        assert self._wake_in is not None
-        try:
-            while self._wake_in.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
-        """Close the selector and its wake-up descriptors; registered descriptors are their owners'."""
-        with self._lock:
-            if self._selector is not None:
-                self._selector.close()
-                for end in (self._wake_in, self._wake_out):
-                    if end is not None:
-                        end.close()
-                self._selector = None
-                self.busy = 0
+        if self._selector is not None:
+            self.interrupt()
+            with self._turn:
+                super().close()
+        else:
+            super().close()
+
+    def _close(self) -> None:
+        if self._selector is not None and self._wake_out is not None:
+            self._selector.close()
+            self._wake_in.close()
+            self._wake_out.close()
+
+    def forked(self) -> None:
+        self._turn = threading.Lock()
+        super().forked()
+
+
+_ORDINARY = 0
+_WHAT: dict[int, int] = {}
+new_poller: type[Poller] = SelectorPoller
+"""The kind for this system."""
+
+if hasattr(select, "epoll") and hasattr(os, "eventfd"):
+    new_poller = EpollPoller
+    _ORDINARY = select.EPOLLIN | select.EPOLLOUT
+    _WHAT = {
+        0: 0,
+        select.EPOLLIN: READ,
+        select.EPOLLOUT: WRITE,
+        select.EPOLLIN | select.EPOLLOUT: READ | WRITE,
+    }

@@ -41,7 +41,7 @@ from typing import Any
 from .errors import ForkError, SchedulerError
 from .monitor import Monitor
 from .place_lock import PlaceLock
-from .poller import Poller
+from .poller import Poller, new_poller
 from .refcount import shared
 from .task import Task, current_driver, runtimes
 from .timers import FAR, TimerQueue
@@ -75,7 +75,7 @@ class Runtime:
         self.trace: Callable[[str, float, int, Any], object] | None = None
         self._seed = seed if seed is not None else random.SystemRandom().getrandbits(64)
         self.timers = shared(TimerQueue(self.now, self.nudge))
-        self.poller = Poller()
+        self.poller: Poller = shared(new_poller(self.nudge))
         self.injected: deque[Task] = shared(deque())
         self.idle: deque[Worker | Seat] = shared(deque())
         self.search: list[None] = shared([None])
@@ -109,7 +109,7 @@ class Runtime:
             self.search = shared([None])
             self.role = [None]
             self.monitor = Monitor(self)
-            self.poller = Poller()
+            self.poller = shared(new_poller(self.nudge))
             self.timers = shared(TimerQueue(self.now, self.nudge))
             self.place_lock = shared(PlaceLock(self))
             self.workers = ()
@@ -242,7 +242,9 @@ class Runtime:
             poller = False
         if poller:
             self.polling = worker
-            worker.polling = self.poller.busy > 0
+            # Before the publication, so that who takes us out of `idle` knows how to wake us, and who sees
+            # our wake-up in a glance knows that it is meant for us.
+            worker.polling = self.poller.sleeper = self.poller.busy > 0
             self.idle.appendleft(worker)
             # After the publication: an earlier timer that is armed now either is seen here (the timers'
             # lock is the fence) or finds us in `idle` and nudges us.
@@ -262,7 +264,7 @@ class Runtime:
             else:
                 self._sleep(worker, timeout)
         if poller:
-            worker.polling = False
+            worker.polling = self.poller.sleeper = False
             self.polling = None
             self.timers.unwatch()
             self.role.append(None)
@@ -276,9 +278,14 @@ class Runtime:
     def _sleep(self, worker: Worker, timeout: float) -> None:
         worker.aside()
         if worker.polling:
-            if self.poller.poll(None if timeout == FAR else timeout) or not self._was_woken(worker):
+            ready = self.poller.wait(None if timeout == FAR else timeout)
+            if not self._was_woken(worker):
                 self._withdraw(worker)
-        elif timeout == FAR:
+            worker.gate.acquire()
+            # We are not idle any more when tasks become ready through us: nobody takes that for a deadlock.
+            self.poller.dispatch(ready)
+            return
+        if timeout == FAR:
             worker.parker.acquire()
         elif not worker.parker.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             self._withdraw(worker)
@@ -412,6 +419,7 @@ def _after_fork_in_child() -> None:
     for runtime in list(runtimes.values()):
         runtime.running = False
         runtime.forked = True
+        runtime.poller.forked()
         # Other tasks stay where they are for ever; only the one that forked is told.
         runtime.injected = deque()
         for worker in runtime.workers:

@@ -254,7 +254,7 @@ class Worker:
         if runtime.timers.due <= self.clock():
             runtime.timers.fire()
         if runtime.poller.busy:
-            runtime.poller.poll(0)
+            runtime.poller.glance()
         if self.extra and runtime.too_many():
             with runtime.lock:
                 self.attention |= STOP
@@ -409,6 +409,8 @@ class Worker:
             if self.extra and runtime.too_many():
                 self._stop_searching()
                 return None
+            if runtime.poller.busy and runtime.poller.glance():  # 0.2 µs; going to sleep costs ten times that
+                continue
             if self.searching:
                 # Hand the token back before we publish ourselves as idle: a producer that still saw
                 # it taken has published its work before our look in `park`.

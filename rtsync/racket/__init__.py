@@ -11,11 +11,23 @@ There is no logic here. Each function checks that it got the kind of object it i
 Pythonic naming the method call does that) and calls its twin, which checks the rest. A program needs
 `run` too, and `tail` where Racket has tail calls; they are here so that one import is enough.
 
-One file for each area: `core` (threads, mailboxes, semaphores, channels, events, breaks, custodians).
+One file for each area:
+
+* `core`: threads, mailboxes, semaphores, channels, events, breaks, custodians;
+* `control`: breaks around a wait, nested threads, boxes, groups;
+* `shared`: shared vectors;
+* `atomic`: atomic and uninterruptible modes.
 """
 
 # ruff: noqa: F403
-from . import core
+from . import atomic, control, core, shared
+from .atomic import *
+from .control import *
 from .core import *
+from .shared import *
 
-__all__ = core.__all__
+__all__: list[str] = []
+__all__ += core.__all__
+__all__ += control.__all__
+__all__ += shared.__all__
+__all__ += atomic.__all__

@@ -27,7 +27,7 @@ from rtsync.evt import poll_guard as _poll_guard
 from rtsync.mailbox import receive, receive_evt, rewind_receive, try_receive
 from rtsync.os_thread import block_on
 from rtsync.runtime import run
-from rtsync.semaphore import Semaphore, SemaphorePeek
+from rtsync.semaphore import Semaphore, SemaphorePeek, call_holding
 from rtsync.spawn import thread as _thread
 from rtsync.sync import current_evt_pseudo_random_generator
 from rtsync.sync import sync as _sync
@@ -393,23 +393,7 @@ def call_with_semaphore(
     check_callable("call_with_semaphore", "proc", proc)
     if try_fail_thunk is not None:
         check_callable("call_with_semaphore", "try_fail_thunk", try_fail_thunk)
-    return _call_with_semaphore(sema, proc, try_fail_thunk, args)
-
-
-async def _call_with_semaphore(
-    sema: Semaphore,
-    proc: Callable[..., Any],
-    try_fail_thunk: Callable[[], Any] | None,
-    args: tuple[Any, ...],
-) -> Any:
-    if try_fail_thunk is None:
-        await sema.wait()
-    elif not sema.try_wait():
-        return await call(try_fail_thunk)
-    try:
-        return await call(proc, *args)
-    finally:
-        sema.post()
+    return call_holding(sema, proc, args, try_fail_thunk)
 
 
 # -- channels ----------------------------------------------------------------------------------

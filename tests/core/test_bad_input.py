@@ -15,6 +15,7 @@ from rtsync import (
     AsyncChannel,
     Channel,
     Custodian,
+    CustodianBox,
     Runtime,
     Semaphore,
     after,
@@ -22,6 +23,7 @@ from rtsync import (
     at,
     block_on,
     call,
+    call_in_nested_thread,
     choice,
     current_custodian,
     current_thread,
@@ -37,10 +39,11 @@ from rtsync import (
     sync,
     tail,
     thread,
+    to_os_thread,
     try_receive,
     uncaught_exception_handler,
 )
-from rtsync.testing import DeterministicRuntime, explore, run_deterministic
+from rtsync.testing import DeterministicRuntime, explore, explore_all, run_deterministic
 
 NAN = float("nan")
 
@@ -138,6 +141,18 @@ TABLE = [
     ("AsyncChannel", "limit", ValueError, lambda: AsyncChannel(-1)),
     ("Custodian", "parent", TypeError, lambda: Custodian(3)),
     ("Custodian", "parent", TypeError, lambda: Custodian(Custodian)),
+    ("call_in_nested_thread", "fn", TypeError, lambda: call_in_nested_thread(3)),
+    (
+        "call_in_nested_thread",
+        "custodian",
+        TypeError,
+        lambda: call_in_nested_thread(nothing, custodian=3),
+    ),
+    ("CustodianBox", "custodian", TypeError, lambda: CustodianBox(3, 1)),
+    ("CustodianBox", "custodian", TypeError, lambda: CustodianBox(None, 1)),
+    ("sync", "enable_break", TypeError, lambda: sync(always, enable_break=1)),
+    ("sync", "evts[1]", TypeError, lambda: sync(always, 3, enable_break=True)),
+    ("sync", "timeout", ValueError, lambda: sync(always, timeout=-1, enable_break=True)),
     ("current_custodian", "custodian", TypeError, lambda: current_custodian(3)),
     ("current_custodian", "custodian", TypeError, lambda: current_custodian(None)),
     (
@@ -147,6 +162,9 @@ TABLE = [
         lambda: uncaught_exception_handler(3),
     ),
     ("parameterize", "parameter", TypeError, lambda: parameterize(3, 4)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(3)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(None, 1)),
+    ("to_os_thread", "fn", TypeError, lambda: to_os_thread(nothing)),
     ("block_on", "op", TypeError, lambda: block_on(3)),
     ("block_on", "op", TypeError, lambda: block_on(None)),
     ("block_on", "op", TypeError, lambda: block_on(nothing)),
@@ -173,6 +191,25 @@ TABLE = [
     ("explore", "seeds", TypeError, lambda: explore(nothing, seeds=True)),
     ("explore", "seeds", ValueError, lambda: explore(nothing, seeds=0)),
     ("explore", "seeds", ValueError, lambda: explore(nothing, seeds=-1)),
+    *[
+        (kind.__name__, argument, error, bad)
+        for kind in (rtsync.SharedBytes, rtsync.SharedFlvector, rtsync.SharedFxvector)
+        for argument, error, bad in [
+            ("length", TypeError, lambda kind=kind: kind(None)),
+            ("length", TypeError, lambda kind=kind: kind(1.5)),
+            ("length", TypeError, lambda kind=kind: kind(True)),
+            ("length", ValueError, lambda kind=kind: kind(-1)),
+            ("fill", TypeError, lambda kind=kind: kind(2, "x")),
+            ("fill", TypeError, lambda kind=kind: kind([1], 2)),
+            ("values[1]", TypeError, lambda kind=kind: kind([1, "x"])),
+        ]
+    ],
+    ("DeterministicRuntime", "schedule", TypeError, lambda: DeterministicRuntime(schedule=3)),
+    ("DeterministicRuntime", "schedule", TypeError, lambda: DeterministicRuntime(schedule="012")),
+    ("DeterministicRuntime", "schedule", TypeError, lambda: run_deterministic(nothing, schedule=[-1])),
+    ("explore_all", "main", TypeError, lambda: explore_all(3)),
+    ("explore_all", "most", TypeError, lambda: explore_all(nothing, most=1.5)),
+    ("explore_all", "most", ValueError, lambda: explore_all(nothing, most=0)),
 ]
 
 IDS = [f"{row[0]}-{row[1]}-{number}" for number, row in enumerate(TABLE)]
@@ -267,6 +304,7 @@ NEEDS_A_RUNTIME = {
     "current_custodian": lambda: current_custodian(),
     "break_enabled": lambda: rtsync.break_enabled(),
     "breaks": lambda: rtsync.breaks(True).__enter__(),
+    "current_break_parameterization": lambda: rtsync.current_break_parameterization(),
     "try_receive": lambda: try_receive(),
     "rewind_receive": lambda: rewind_receive([]),
     "Custodian": lambda: Custodian(),
@@ -283,6 +321,7 @@ NEEDS_A_RUNTIME_WHEN_AWAITED = {
     "sleep": lambda: sleep(1),
     "sync": lambda: sync(always),
     "receive": lambda: rtsync.receive(),
+    "to_os_thread": lambda: to_os_thread(print),
 }
 
 
@@ -296,7 +335,22 @@ def test_what_needs_a_runtime_when_it_is_awaited_says_so_too(operation):
 # -- nothing is forgotten --------------------------------------------------------------------------
 
 NOTHING_TO_CHECK = {
+    "BreakParameterization": "made by `current_break_parameterization`",
+    "current_break_parameterization": "takes nothing",
     "Channel": "takes nothing",
+    "UninterruptibleLock": "takes nothing",
+    "call_as_atomic": "see tests/atomic",
+    "call_as_nonatomic": "see tests/atomic",
+    "call_as_uninterruptible": "see tests/atomic",
+    "end_atomic": "takes nothing",
+    "end_breakable_atomic": "takes nothing",
+    "end_uninterruptible": "takes nothing",
+    "is_in_atomic_mode": "takes nothing",
+    "start_atomic": "takes nothing",
+    "start_breakable_atomic": "takes nothing",
+    "start_uninterruptible": "takes nothing",
+    "uninterruptible": "takes nothing",
+    "atomic": "see tests/atomic",
     "Evt": "a base class",
     "Parameter": "its values are checked by its own function",
     "current_thread": "takes nothing",

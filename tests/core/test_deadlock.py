@@ -359,7 +359,7 @@ def test_real_a_foreign_os_thread_is_no_deadlock_until_it_has_ended(script):
 def test_real_two_runtimes_in_two_os_threads_both_get_theirs(script):
     done = script(
         """
-        import rtsync, threading
+        import rtsync, sys, threading
 
         async def main():
             await rtsync.Channel().get()
@@ -368,7 +368,7 @@ def test_real_two_runtimes_in_two_os_threads_both_get_theirs(script):
             try:
                 rtsync.run(main, workers=2)
             except rtsync.Deadlock:
-                print("deadlock", flush=True)
+                sys.stdout.write("deadlock\\n")
 
         threading.Thread(target=one).start()
         one()

@@ -535,6 +535,51 @@ async def test_clean_up_of_a_blocked_thread_that_computes_may_finish_while_anoth
     assert log == ["computes", 1999000]
 
 
+@pytest.mark.rtsync(workers=2, runs=3)
+async def test_a_thread_that_waits_in_the_standard_library_goes_no_further():
+    log, event = [], threading.Event()
+
+    def wait():
+        log.append("begun")
+        event.wait()
+        log.append("went on")
+
+    t = thread(wait)
+    while not log:
+        await sleep(0)
+    t.kill()
+    event.set()  # and the condition variable inside it is intact
+    await t.wait()
+    event.clear()
+    assert not event.wait(0.0001)
+    assert log == ["begun"]
+
+
+@pytest.mark.parametrize("backed", [False, True])
+@pytest.mark.rtsync(workers=2, runs=3)
+async def test_clean_up_after_a_c_call_is_run(backed):
+    log, gate = [], threading.Lock()
+    gate.acquire()
+
+    def call():
+        log.append("begun")
+        try:
+            gate.acquire()  # a call into C, which nobody can interrupt
+        finally:
+            log.append("clean")
+
+    async def in_coroutine():
+        call()
+
+    t = thread(call if backed else in_coroutine)
+    while not log:
+        await sleep(0)
+    t.kill()
+    gate.release()
+    await t.wait()
+    assert log == ["begun", "clean"]
+
+
 @pytest.mark.parametrize("backed", [False, True])
 @pytest.mark.rtsync(workers=2, runs=2)
 async def test_a_thread_in_a_c_call_is_not_running_and_executes_nothing_after_it(backed):

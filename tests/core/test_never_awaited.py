@@ -16,6 +16,7 @@ from rtsync import (
     sleep,
     sync,
     thread,
+    to_os_thread,
 )
 
 OPERATIONS = {
@@ -33,6 +34,7 @@ OPERATIONS = {
     "wait": lambda: current_thread().wait(),
     "join": lambda: current_thread().join(),
     "call": lambda: call(id, 1),
+    "to_os_thread": lambda: to_os_thread(id, 1),
 }
 
 

@@ -31,6 +31,8 @@ TABLE = [
     ("thread", (print,), {"keep": True}, TypeError, "thread: keep must be None or 'results'"),
     ("thread", (print,), {"pool": 5}, TypeError, "thread: pool must be"),
     *each("thread_suspend_to_kill", [None, *NO_FUNCTION], expect="must be callable"),
+    *each("call_in_nested_thread", [None, *NO_FUNCTION], expect="call_in_nested_thread: fn must be callable"),
+    ("call_in_nested_thread", (print, 5), {}, TypeError, "custodian must be a custodian"),
     # control
     *[
         row
@@ -50,12 +52,20 @@ TABLE = [
     *each("make_semaphore", [-1], error=ValueError, expect="Semaphore: init must be a non-negative integer"),
     *[
         row
-        for name in "semaphore_post semaphore_wait semaphore_try_wait semaphore_peek_evt".split()
+        for name in (
+            "semaphore_post semaphore_wait semaphore_try_wait semaphore_peek_evt semaphore_wait_enable_break"
+        ).split()
         for row in each(name, [None, 1, CHANNEL], expect=f"{name}: sema must be a semaphore")
     ],
-    *each("call_with_semaphore", [None, 1], print, expect="call_with_semaphore: sema must be a semaphore"),
-    ("call_with_semaphore", (SEMA, 5), {}, TypeError, "call_with_semaphore: proc must be callable"),
-    ("call_with_semaphore", (SEMA, print, 5), {}, TypeError, "try_fail_thunk must be callable"),
+    *[
+        row
+        for name in "call_with_semaphore call_with_semaphore_enable_break".split()
+        for row in (
+            *each(name, [None, 1], print, expect=f"{name}: sema must be a semaphore"),
+            (name, (SEMA, 5), {}, TypeError, f"{name}: proc must be callable"),
+            (name, (SEMA, print, 5), {}, TypeError, "try_fail_thunk must be callable"),
+        )
+    ],
     # channels
     *[
         row
@@ -82,6 +92,9 @@ TABLE = [
     *each("sync_timeout", [-1, nan], CHANNEL, error=ValueError, expect="sync: timeout must be"),
     ("sync_timeout", (CHANNEL, 1), {}, TypeError, "must be"),
     ("sync_timeout", (0, 1), {}, TypeError, r"sync: evts\[0\] must be an event"),
+    ("sync_enable_break", (CHANNEL, 1), {}, TypeError, r"sync: evts\[1\] must be an event"),
+    *each("sync_timeout_enable_break", ["1", True], CHANNEL, expect="sync: timeout must be"),
+    *each("sync_timeout_enable_break", [-1, nan], CHANNEL, error=ValueError, expect="sync: timeout must be"),
     ("choice_evt", (CHANNEL, 1), {}, TypeError, r"choice: evts\[1\] must be an event"),
     *[
         row
@@ -101,7 +114,10 @@ TABLE = [
     # breaks
     *each("break_enabled", [None, 1], expect="break_enabled: on must be a bool"),
     *each("parameterize_break", [None, 1], expect="breaks: on must be a bool"),
+    *each("call_with_break_parameterization", [None, True], print, expect="param must be a break param"),
     # custodians
+    *each("make_custodian_box", [None, 5], 1, expect="make_custodian_box: cust must be a custodian"),
+    *each("custodian_box_value", [None, 5], expect="custodian_box_value: cb must be a custodian box"),
     *each("make_custodian", [5, "custodian"], expect="Custodian: parent must be a custodian"),
     *[
         row
@@ -112,6 +128,43 @@ TABLE = [
         "custodian_managed_list", [None, 5], None, expect="custodian_managed_list: cust must be a custodian"
     ),
     *each("current_custodian", [None, 1], expect="current_custodian: custodian must be a custodian"),
+    # shared memory
+    *[
+        row
+        for name, argument in (
+            ("make_shared_bytes", "k"),
+            ("make_shared_flvector", "size"),
+            ("make_shared_fxvector", "size"),
+        )
+        for row in [
+            *each(
+                name,
+                [None, 1.0, "1", True, [1], b"a"],
+                expect=f"{name}: {argument} must be a non-negative integer",
+            ),
+            *each(name, [-1], error=ValueError, expect=f"{name}: {argument} must be a non-negative integer"),
+        ]
+    ],
+    ("make_shared_bytes", (2, 256), {}, ValueError, "SharedBytes: fill must be an integer from 0 to 255"),
+    ("make_shared_bytes", (2, "a"), {}, TypeError, "SharedBytes: fill must be an integer from 0 to 255"),
+    ("make_shared_flvector", (2, "a"), {}, TypeError, "SharedFlvector: fill must be a number"),
+    ("make_shared_fxvector", (2, 2**63), {}, ValueError, "SharedFxvector: fill must be an integer"),
+    ("make_shared_fxvector", (2, 1.5), {}, TypeError, "SharedFxvector: fill must be an integer"),
+    ("shared_bytes", (0, 256), {}, ValueError, r"SharedBytes: values\[1\] must be an integer from 0 to 255"),
+    ("shared_bytes", (b"ab",), {}, TypeError, r"SharedBytes: values\[0\] must be an integer"),
+    ("shared_flvector", (0.5, None), {}, TypeError, r"SharedFlvector: values\[1\] must be a number"),
+    ("shared_fxvector", (1, 0.5), {}, TypeError, r"SharedFxvector: values\[1\] must be an integer"),
+    # atomic and uninterruptible modes
+    *[
+        row
+        for name in "call_as_atomic call_as_nonatomic call_as_uninterruptible".split()
+        for row in each(name, [None, *NO_FUNCTION], expect=f"{name}: thunk must be callable")
+    ],
+    *[
+        row
+        for name in "uninterruptible_lock_acquire uninterruptible_lock_release".split()
+        for row in each(name, [None, 1, SEMA], expect=f"{name}: lock must be an uninterruptible lock")
+    ],
 ]
 
 

@@ -21,6 +21,7 @@ SIGNATURES = {
     "is_thread": "v",
     "current_thread": "",
     "thread_suspend_to_kill": "thunk",
+    "call_in_nested_thread": "thunk cust?",
     # control
     "thread_suspend": "thd",
     "thread_resume": "thd benefactor?",
@@ -49,6 +50,8 @@ SIGNATURES = {
     "semaphore_peek_evt": "sema",
     "is_semaphore_peek_evt": "v",
     "call_with_semaphore": "sema proc try_fail_thunk? *args",
+    "semaphore_wait_enable_break": "sema",
+    "call_with_semaphore_enable_break": "sema proc try_fail_thunk? *args",
     # channels
     "make_channel": "",
     "is_channel": "v",
@@ -68,6 +71,8 @@ SIGNATURES = {
     "is_evt": "value",
     "sync": "*evts",
     "sync_timeout": "timeout *evts",
+    "sync_enable_break": "*evts",
+    "sync_timeout_enable_break": "timeout *evts",
     "choice_evt": "*evts",
     "wrap_evt": "evt wrap",
     "handle_evt": "evt handle",
@@ -84,6 +89,13 @@ SIGNATURES = {
     # breaks
     "break_enabled": "*on",
     "parameterize_break": "on",
+    "current_break_parameterization": "",
+    "is_break_parameterization": "v",
+    "call_with_break_parameterization": "param thunk",
+    # custodian boxes
+    "make_custodian_box": "cust v",
+    "is_custodian_box": "v",
+    "custodian_box_value": "cb",
     # custodians, parameters, pools
     "current_custodian": "*custodian",
     "make_custodian": "cust?",
@@ -93,6 +105,27 @@ SIGNATURES = {
     "custodian_managed_list": "cust supervisor",
     "parameterize": "parameter value",
     "processor_count": "",
+    # shared memory
+    "make_shared_bytes": "k b?",
+    "shared_bytes": "*b",
+    "make_shared_flvector": "size x?",
+    "shared_flvector": "*x",
+    "make_shared_fxvector": "size x?",
+    "shared_fxvector": "*x",
+    # atomic and uninterruptible modes
+    "start_atomic": "",
+    "end_atomic": "",
+    "start_breakable_atomic": "",
+    "end_breakable_atomic": "",
+    "call_as_atomic": "thunk",
+    "call_as_nonatomic": "thunk",
+    "is_in_atomic_mode": "",
+    "start_uninterruptible": "",
+    "end_uninterruptible": "",
+    "call_as_uninterruptible": "thunk",
+    "make_uninterruptible_lock": "",
+    "uninterruptible_lock_acquire": "lock",
+    "uninterruptible_lock_release": "lock",
 }
 
 

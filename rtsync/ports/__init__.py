@@ -1,0 +1,45 @@
+"""Ports: streams of bytes and text that threads can wait for like for anything else.
+
+`port` explains how threads wait at a port, `input` and `output` are the two kinds, `descriptor` is what is
+underneath. The others make ports: `pipe`, `files`, `tcp`.
+
+Source: Racket Reference 13 (Input and Output), 15.3 (Networking).
+"""
+
+from .copy import copy_port
+from .errors import EOF, LineTooLong, PortClosed
+from .input import InputPort
+from .listener import Listener
+from .output import OutputPort
+from .pipe import pipe
+from .tcp import (
+    tcp_abandon_port,
+    tcp_accept,
+    tcp_accept_evt,
+    tcp_addresses,
+    tcp_close,
+    tcp_connect,
+    tcp_listen,
+    unix_connect,
+    unix_listen,
+)
+
+__all__ = [
+    "EOF",
+    "InputPort",
+    "LineTooLong",
+    "Listener",
+    "OutputPort",
+    "PortClosed",
+    "copy_port",
+    "pipe",
+    "tcp_abandon_port",
+    "tcp_accept",
+    "tcp_accept_evt",
+    "tcp_addresses",
+    "tcp_close",
+    "tcp_connect",
+    "tcp_listen",
+    "unix_connect",
+    "unix_listen",
+]

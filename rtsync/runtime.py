@@ -20,7 +20,7 @@ from contextvars import copy_context
 from typing import Any
 
 import scheduler
-from scheduler import Task, block, current_driver, defer
+from scheduler import Task, block, current_driver, defer, here
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
@@ -244,9 +244,14 @@ class Runtime(scheduler.Runtime):
         if isinstance(thread, OsThread):
             self.os_threads.freeze()
         else:
+            worker = here.driver
             with self.lock:
                 self.frozen += 1
             self.nudge()  # who is idle may now see that all are
+            worker.aside()
+            thaw.acquire()
+            worker.gate.acquire()
+            return True
         thaw.acquire()
         return True
 

@@ -158,6 +158,9 @@ class _BatonThreads(OsThreads):
     def unqueue(self, thread: OsThread) -> bool:
         return self.runtime.unqueue(thread)
 
+    def runs(self, thread: OsThread) -> bool:
+        return False  # the caller does
+
     def let_end(self, thread: OsThread) -> None:
         driver = current_driver()
         if driver is not None and driver.runtime is self.runtime:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _OWN = ("rtsync.", "scheduler.")
 
+outside: set[Any] = set()
+"""What may wake somebody in this process although nothing in it runs: places that have not ended."""
+
 
 def stack(thread: Thread) -> list[Any]:
     """The frames of a thread that is not running, outermost first."""
@@ -48,6 +51,24 @@ def _name(frame: Any) -> str:
         "_sleep": "sleep",
         "_yield": "sleep",
     }.get(name, name).replace("._", ".")
+
+
+def operation(thread: Any) -> str:
+    """The name of the operation that a thread stands in."""
+    driver = getattr(thread, "_driver", None)
+    part: Any = thread.coro if driver is None else driver.op
+    name = "block_on"
+    was_own = False
+    while part is not None:
+        frame = getattr(part, "cr_frame", None) or getattr(part, "gi_frame", None)
+        if frame is None:
+            break
+        own = _is_own(frame)
+        if own and not was_own:
+            name = _name(frame)
+        was_own = own
+        part = getattr(part, "cr_await", None) or getattr(part, "gi_yieldfrom", None)
+    return name
 
 
 def describe(thread: Thread) -> str:

@@ -20,7 +20,7 @@ from contextvars import copy_context
 from typing import Any
 
 import scheduler
-from scheduler import Task, block, current_driver, defer
+from scheduler import Task, block, current_driver, defer, here
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
@@ -29,7 +29,7 @@ from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
 from .custodian import Custodian
-from .deadlock import deadlock_report
+from .deadlock import deadlock_report, outside
 from .env import Env, Parameter, current_env
 from .errors import ContractError, Deadlock, ForkError, ThreadKilled, check_callable, check_count, refuse
 from .evt import BaseEvt, Evt
@@ -129,6 +129,8 @@ class Runtime(scheduler.Runtime):
                 finally:
                     # By an exception here too: the main thread goes first, then the others.
                     self._shut_down()
+                    for hook in _hooks:
+                        hook()
         finally:
             if started:
                 self.close()
@@ -189,7 +191,15 @@ class Runtime(scheduler.Runtime):
 
     def _shut_down(self) -> None:
         """Kill what is left. In an OS thread that is no worker."""
-        left = [member for _, member in self.root.close() if isinstance(member, Controlled)]
+        left = []
+        others: dict[Any, list[Any]] = {}
+        for manager, member in self.root.close():
+            if isinstance(member, Controlled):
+                left.append(member)
+            elif member._disown(manager):
+                others.setdefault(member.end_all, []).append(member)
+        for end_all, members in others.items():
+            end_all(members)
         if not left:
             return
         context = copy_context()
@@ -234,9 +244,14 @@ class Runtime(scheduler.Runtime):
         if isinstance(thread, OsThread):
             self.os_threads.freeze()
         else:
+            worker = here.driver
             with self.lock:
                 self.frozen += 1
             self.nudge()  # who is idle may now see that all are
+            worker.aside()
+            thaw.acquire()
+            worker.gate.acquire()
+            return True
         thaw.acquire()
         return True
 
@@ -301,6 +316,7 @@ class Runtime(scheduler.Runtime):
             and not self.poller.waits()
             and not self.poller.dispatching
             and not self.has_work()
+            and not outside
         )
 
     def nothing_runs(self) -> None:
@@ -308,7 +324,7 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.armed or self.os_threads.timed or self._awaits_io():
+        if main is None or self.timers.armed or self.os_threads.timed or outside or self._awaits_io():
             return
         waiter = main.waiter
         turns = self.turns()
@@ -410,6 +426,14 @@ class _IdleEvt(BaseEvt):
             self._queue.clear()
         wake_all(entries, self.result)
         return bool(entries)
+
+
+_hooks: list[Callable[[], object]] = []
+
+
+def at_end(hook: Callable[[], object]) -> None:
+    """Have ``hook()`` called whenever a program has run, in an OS thread that is no worker."""
+    _hooks.append(hook)
 
 
 def run(main: Callable[..., Any], *args: Any, workers: int | None = None) -> Any:

@@ -153,6 +153,9 @@ class _BatonThreads(OsThreads):
         self.runtime.inject(thread)
         self.block(thread, None)
 
+    def runs(self, thread: OsThread) -> bool:
+        return False  # the caller does
+
     def let_end(self, thread: OsThread) -> None:
         driver = current_driver()
         if driver is not None and driver.runtime is self.runtime:

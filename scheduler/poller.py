@@ -36,26 +36,19 @@ from .refcount import shared
 
 READ = 1
 WRITE = 2
-
-
-class Side(Protocol):
-    """Who reads from a descriptor, or writes to it."""
-
-    def on_ready(self, look_closely: bool) -> None:
-        """Trying again may make sense; a hint, which may be stale. Any OS thread. ``look_closely``: something
-        is out of the ordinary (an end, an error, urgent data), so a short count does not mean that there is
-        no more."""
+END = 4
+"""Something out of the ordinary: an end, an error, urgent data. Reading and writing will tell what."""
 
 
 class Watched(Protocol):
     """What can be enrolled: the owner of a descriptor."""
 
     fd: int
-    reader: Any  # a Side or None
-    writer: Any
-    poller: Any  # the one by which it was wanted last; written here only
-    pollers: list[Any]  # all that it is enrolled in
-    asked: int  # for which directions, in all of these
+    pollers: list[Any]  # all that it is enrolled in; written here only
+
+    def on_ready(self, what: int) -> None:
+        """Readiness has changed: `READ`, `WRITE`, `END` or several. A hint; it may be stale. Any OS
+        thread."""
 
 
 class Waits(Protocol):
@@ -83,8 +76,7 @@ class Poller:
     def want(self, watched: Watched, what: int) -> None:
         """Somebody waits for ``watched`` to be ready for ``what``. Under the owner's lock of that direction.
 
-        Callers may skip this if the poller is `persistent`, ``watched.poller`` is this one, and
-        ``watched.asked`` has the direction."""
+        Once is enough if the poller is `persistent`."""
         raise NotImplementedError
 
     persistent = True
@@ -146,7 +138,6 @@ class Poller:
         if self not in watched.pollers:
             watched.pollers.append(self)
         self._known[watched.fd] = weakref.ref(watched)
-        watched.poller = self
         self.busy = len(self._known)
 
     def _forget(self, watched: Watched, fd: int) -> bool:
@@ -166,6 +157,7 @@ class EpollPoller(Poller):
         super().__init__(nudge)
         self._epoll: Any = None
         self._wake = -1
+        self._asked: dict[int, int] = {}  # for which directions each descriptor is enrolled
 
     def want(self, watched: Watched, what: int) -> None:
         with self._lock:
@@ -178,16 +170,18 @@ class EpollPoller(Poller):
                 # Edge-triggered too: it need never be read.
                 self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
             known = self._known.get(watched.fd)
+            enrolled = known is not None and known() is watched
             # Writing is asked for with the first write that does not go through: most never have to wait, and
             # each report of data that came would tell of room too. The kernel reports at once if it is
             # ready already.
-            asked = watched.asked = watched.asked | what
+            asked = what | (self._asked.get(watched.fd, 0) if enrolled else 0)
+            self._asked[watched.fd] = asked
             mask = select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
             if asked & READ:
                 mask |= select.EPOLLIN
             if asked & WRITE:
                 mask |= select.EPOLLOUT
-            if known is not None and known() is watched:
+            if enrolled:
                 self._epoll.modify(watched.fd, mask)
             else:
                 try:
@@ -243,15 +237,10 @@ class EpollPoller(Poller):
             if watched is None:
                 continue
             found = True
-            if flags == _DATA:
-                if (side := watched.reader) is not None:
-                    side.on_ready(False)
-                continue
-            unusual = bool(flags & ~_ORDINARY)
-            if flags & ~_ROOM and (side := watched.reader) is not None:
-                side.on_ready(unusual)
-            if flags & ~_DATA and (side := watched.writer) is not None:
-                side.on_ready(unusual)
+            if flags & ~_ORDINARY:
+                watched.on_ready(READ | WRITE | END)
+            else:
+                watched.on_ready(_WHAT[flags])
         self.dispatching.pop()
         return found
 
@@ -399,10 +388,7 @@ class SelectorPoller(Poller):
     def dispatch(self, ready: Any) -> bool:
         self.dispatching.append(None)
         for watched, what in ready:
-            if what & READ and (side := watched.reader) is not None:
-                side.on_ready(False)
-            if what & WRITE and (side := watched.writer) is not None:
-                side.on_ready(False)
+            watched.on_ready(what)
         self.dispatching.pop()
         return bool(ready)
 
@@ -432,12 +418,12 @@ class SelectorPoller(Poller):
         super().forked()
 
 
-_DATA = _ROOM = _ORDINARY = 0
+_ORDINARY = 0
+_WHAT: dict[int, int] = {}
 new_poller: type[Poller] = SelectorPoller
 """The kind for this system."""
 
 if hasattr(select, "epoll") and hasattr(os, "eventfd"):
     new_poller = EpollPoller
-    _DATA = select.EPOLLIN
-    _ROOM = select.EPOLLOUT
-    _ORDINARY = _DATA | _ROOM
+    _ORDINARY = select.EPOLLIN | select.EPOLLOUT
+    _WHAT = {0: 0, select.EPOLLIN: READ, select.EPOLLOUT: WRITE, _ORDINARY: READ | WRITE}

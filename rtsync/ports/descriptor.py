@@ -16,12 +16,20 @@ import socket
 import stat
 import warnings
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from scheduler.poller import Side
+from scheduler.poller import END, READ, WRITE
 
 _CHUNK: Final = 4096
 """As many bytes can be written to a pipe or terminal that reports room, without blocking (PIPE_BUF)."""
+
+
+class Side(Protocol):
+    """A port, as its descriptor sees it."""
+
+    def on_ready(self, look_closely: bool) -> None:
+        """Trying again may make sense. ``look_closely``: something is out of the ordinary, so a short count
+        does not mean that there is no more. Any OS thread."""
 
 
 class Descriptor:
@@ -33,11 +41,9 @@ class Descriptor:
         "_reading",
         "_writing",
         "always_ready",
-        "asked",
         "fd",
         "is_socket",
         "name",
-        "poller",
         "pollers",
         "reader",
         "short_means_empty",
@@ -48,9 +54,7 @@ class Descriptor:
         self._lock = Lock()
         self.fd = fd
         self.name = name
-        self.poller: Any = None
         self.pollers: list[Any] = []
-        self.asked = 0
         self.reader: Side | None = None
         self.writer: Side | None = None
         self._reading = reading
@@ -72,9 +76,7 @@ class Descriptor:
         self._lock = Lock()
         self.fd = fd
         self.name = name
-        self.poller = None
         self.pollers = []
-        self.asked = 0
         self.reader = self.writer = None
         self._reading = reading
         self._writing = writing
@@ -151,6 +153,17 @@ class Descriptor:
             os.close(fd)
         except OSError:  # closed behind our back, or its last write failed; it is gone in any case
             pass
+
+    def on_ready(self, what: int) -> None:
+        """See `scheduler.poller.Watched`."""
+        if what == READ:
+            if (side := self.reader) is not None:
+                side.on_ready(False)
+            return
+        if what & READ and (side := self.reader) is not None:
+            side.on_ready(what >= END)
+        if what & WRITE and (side := self.writer) is not None:
+            side.on_ready(what >= END)
 
     def addresses(self) -> tuple[Any, Any]:
         """Of this socket and of its peer."""

@@ -19,9 +19,11 @@ from rtsync.waiter import NOT_READY, RETRY
 from scheduler import Parking, direct
 from scheduler.poller import READ
 
+from .descriptor import Descriptor
+from .ends import end_of
 from .errors import EOF, Failed, LineTooLong, given
 from .lines import finder
-from .port import Port, PortEvt, Request, performing
+from .port import Port, PortEvt, Request, check_encoding, performing
 
 LEAST_READ: Final = 1 << 14
 MOST_READ: Final = 1 << 18
@@ -47,13 +49,25 @@ class InputPort(Port):
     _what = READ
     _kind = "input port"
 
-    def __init__(self, end: Any, name: str, *, encoding: str = "utf-8", errors: str = "replace") -> None:
+    def __init__(
+        self, source: Any, name: str | None = None, *, encoding: str = "utf-8", errors: str = "replace"
+    ) -> None:
+        """Reads from ``source``: a descriptor or a socket, which becomes the port's, a file object, or bytes.
+        ``encoding`` and ``errors`` say how lines become text.
+
+        A port over a descriptor belongs to the current custodian, which closes it when it is shut down."""
+        check_encoding("InputPort", encoding, errors)
+        end, name = end_of("InputPort", source, name, True)
         super().__init__(end, name, encoding, errors)
+        if isinstance(end, Descriptor):
+            end.reader = self
         self._buffer: Any = b""  # bytes, or a bytearray once something had to be put together
         self._start = 0  # where in it what was not taken begins
         self._pos = 0  # bytes taken since the beginning
         self._size = LEAST_READ
         self._ended_input = False
+        if end is not source:
+            self._adopt()
 
     # -- operations ----------------------------------------------------------------------------------
 

@@ -21,15 +21,17 @@ from inspect import markcoroutinefunction
 from os import write
 from typing import Any, Final
 
-from rtsync.errors import refuse
+from rtsync.errors import check_count, refuse
 from rtsync.evt import Evt, guard
 from rtsync.waiter import NOT_READY, RETRY
 from scheduler import Parking, direct
 from scheduler.poller import WRITE
 
+from .descriptor import Descriptor
+from .ends import end_of
 from .errors import Failed, given
 from .input import DONE
-from .port import Port, PortEvt, Request, performing
+from .port import Port, PortEvt, Request, check_encoding, performing
 
 BLOCK: Final = 1 << 12
 """Bytes that are collected before they are sent, unless someone flushes."""
@@ -70,15 +72,26 @@ class OutputPort(Port):
 
     def __init__(
         self,
-        end: Any,
-        name: str,
+        sink: Any,
+        name: str | None = None,
         *,
         encoding: str = "utf-8",
         errors: str = "strict",
         buffer: str = "block",
         limit: int = LIMIT,
     ) -> None:
+        """Writes to ``sink``: a descriptor or a socket, which becomes the port's, or a file object.
+        ``encoding`` and ``errors`` say how text becomes bytes; ``buffer``: see `buffering`; ``limit``: bytes
+        that may be pending before writers wait.
+
+        A port over a descriptor belongs to the current custodian, which closes it when it is shut down."""
+        check_encoding("OutputPort", encoding, errors)
+        check_mode("OutputPort", buffer)
+        check_count("OutputPort", "limit", limit)
+        end, name = end_of("OutputPort", sink, name, False)
         super().__init__(end, name, encoding, errors)
+        if isinstance(end, Descriptor):
+            end.writer = self
         self._chunks: deque[bytes] = deque()
         self._offset = 0  # of the first chunk, what was sent
         self._pending = 0
@@ -88,6 +101,8 @@ class OutputPort(Port):
         self._limit = limit
         self._closing = False  # no more is taken; it closes as soon as all was sent
         self._tell = True  # the other end, when it closes
+        if end is not sink:
+            self._adopt()
 
     # -- operations ----------------------------------------------------------------------------------
 

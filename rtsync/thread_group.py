@@ -43,7 +43,6 @@ from scheduler.worker import TRACE
 from .env import Env, EnvBlock, current_env
 from .errors import ContractError, refuse
 from .thread import Thread
-from .waiter import RETRY
 
 
 class ThreadGroup(EnvBlock):
@@ -209,16 +208,10 @@ class GroupThread(Thread):
     def give_way(self, worker: Any) -> None:
         self._group.push(self)
 
-    def seize(self) -> bool:
-        waiter = self.waiter
-        if waiter:
-            try:
-                waiter.pop()
-            except IndexError:
-                pass
-            else:
-                self.value = RETRY
-                return True
+    def queues(self, worker: Any) -> Any:
+        return (self._group._queue,)
+
+    def _unqueue(self) -> bool:
         return self._group.remove(self)
 
 

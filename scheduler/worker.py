@@ -334,7 +334,7 @@ class Worker:
     def _fetch(self, task: Task) -> bool:
         """Take ``task`` out of the queue in which one finds it who was made ready while all other workers
         stood still; whether it was there."""
-        for queue in (self.next, self.queue, self.runtime.injected):
+        for queue in task.queues(self):
             try:
                 queue.remove(task)
             except ValueError:

@@ -30,6 +30,7 @@ from rtsync import (
     sync,
     thread,
 )
+from rtsync.atomic import atomic, uninterruptible
 from rtsync.testing import DeterministicRuntime, run_deterministic
 
 
@@ -527,3 +528,64 @@ async def test_main_goes_on_beside_many_groups():
             threads += [thread(member) for _ in range(3)]
     for t in threads:
         assert await t.join() is t
+
+
+# -- atomic mode -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rtsync(workers=2, runs=5)
+async def test_atomic_mode_keeps_members_of_groups_out():
+    inside, most = [], []
+
+    async def member():
+        for _ in range(20):
+            with atomic():
+                inside.append(True)
+                most.append(len(inside))
+                inside.pop()
+            await sleep(0)
+
+    threads = []
+    for _ in range(3):
+        with ThreadGroup(), ThreadGroup():
+            threads += [thread(member) for _ in range(2)]
+    threads += [thread(member) for _ in range(2)]
+    for t in threads:
+        await t.join()
+    assert max(most) == 1
+
+
+async def test_a_member_in_atomic_mode_is_refused_what_would_block():
+    async def member():
+        with atomic():
+            with pytest.raises(ContractError, match="would block in atomic mode"):
+                await Channel().get()
+            with pytest.raises(ContractError, match="would block in atomic mode"):
+                await rtsync.call_in_nested_thread(sleep)
+        await sleep(0)
+        return "goes on"
+
+    with ThreadGroup(), ThreadGroup():
+        threads = [thread(member) for _ in range(3)]
+    assert [await t.join() for t in threads] == ["goes on"] * 3
+
+
+async def test_a_member_in_uninterruptible_mode_cannot_be_killed_before_its_end():
+    gate, reached = Semaphore(), []
+
+    async def member():
+        with uninterruptible():
+            begun.post()
+            await gate.wait()
+            reached.append(True)
+        await Channel().get()
+
+    begun = Semaphore()
+    with ThreadGroup():
+        t = thread(member)
+    await begun.wait()
+    await sync(idle())
+    t.kill()
+    gate.post()
+    await t.wait()
+    assert reached == [True]

@@ -854,10 +854,13 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
             for target in targets:
                 target._corner()
             return
-        if bell is None:
-            bell = threading.Lock()
-            bell.acquire()
-        bell.acquire(timeout=pause)
+        if driver is not None and not driver.key:
+            driver.pause(pause)
+        else:
+            if bell is None:
+                bell = threading.Lock()
+                bell.acquire()
+            bell.acquire(timeout=pause)
         if driver is not None and driver.key and driver.attention & GATE:
             driver.stop()  # who waits for us may be who has stopped the one that we wait for
         pause = min(pause * 2, 0.001)

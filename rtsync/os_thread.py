@@ -133,6 +133,9 @@ class OsThreadDriver(OsDriver):
             return
         self.home.os_threads.give_way(self.task)  # type: ignore[union-attr]
 
+    def pause(self, seconds: float) -> None:
+        self.home.os_threads.pause(self.task, seconds)  # type: ignore[union-attr]
+
     def wait(self) -> None:
         if self.forked is not None:
             super().wait()

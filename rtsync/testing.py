@@ -153,6 +153,9 @@ class _BatonThreads(OsThreads):
         self.runtime.inject(thread)
         self.block(thread, None)
 
+    def pause(self, thread: OsThread, seconds: float) -> None:
+        self.give_way(thread)
+
     def runs(self, thread: OsThread) -> bool:
         return False  # the caller does
 

@@ -168,7 +168,7 @@ class Turn(Task):
         if type(member) is Turn:
             member.take(worker)
             return
-        if worker.traced is not None and worker.attention & TRACE:
+        if worker.attention & TRACE and worker.task is not None:  # else it is the deterministic one
             worker.trace_step(member)
         if not member.pending or member.on_pending():
             value, member.value = member.value, None

@@ -125,6 +125,10 @@ class OsDriver:
         """Let others run."""
         time.sleep(0)
 
+    def pause(self, seconds: float) -> None:
+        """Let others run for some time, in the middle of a step."""
+        time.sleep(seconds)
+
     def wait(self) -> None:
         """Block until ``task.ready()``, firing this thread's own timers meanwhile."""
         if self.forked is not None:

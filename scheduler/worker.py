@@ -345,6 +345,8 @@ class Worker:
     def trace_step(self, task: Task | None) -> None:
         """Tell the tracer that the step before has ended and that the one of ``task`` begins."""
         runtime = self.runtime
+        if task is not None and task.coro is None:  # it makes the step of another, and will tell of that
+            task = None
         trace = runtime.trace
         before, self.traced = self.traced, task
         if trace is None:

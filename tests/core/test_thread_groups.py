@@ -530,6 +530,25 @@ async def test_main_goes_on_beside_many_groups():
         assert await t.join() is t
 
 
+@pytest.mark.rtsync(workers=2)
+async def test_a_trace_tells_of_the_members():
+    runtime, seen = current_thread().runtime, []
+
+    async def member():
+        for _ in range(5):
+            await sleep(0)
+
+    runtime.set_trace(lambda *what: seen.append(what))
+    with ThreadGroup(), ThreadGroup():
+        t = thread(member)
+    await t.join()
+    runtime.set_trace(None)
+    mine = [what for what, _, _, task in seen if task is t]
+    assert mine.count("step") >= 6
+    assert abs(mine.count("step") - mine.count("step-end")) <= 1
+    assert all(isinstance(task, rtsync.Thread) for _, _, _, task in seen)
+
+
 # -- atomic mode -------------------------------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ class OsThread(Thread):
                 return False
             self.value = RETRY
             return True
-        return False
+        return bool(self._threads.unqueue(self))
 
     def on_parked(self) -> None:
         if not self.pending & NO_BLOCK:
@@ -132,9 +132,6 @@ class OsThreadDriver(OsDriver):
             self.task.modes().refused = True
             return
         self.home.os_threads.give_way(self.task)  # type: ignore[union-attr]
-
-    def pause(self, seconds: float) -> None:
-        self.home.os_threads.pause(self.task, seconds)  # type: ignore[union-attr]
 
     def wait(self) -> None:
         if self.forked is not None:

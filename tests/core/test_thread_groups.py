@@ -136,6 +136,40 @@ async def test_the_shares_are_typically_exact_on_a_real_worker():
     assert trace.between("b", ["clock"]) == 4
 
 
+@pytest.mark.rtsync(workers=1)
+async def test_threads_that_wake_each_other_directly_leave_a_group_its_share():
+    trace, stop = Trace(), []
+    there, back = Channel(), Channel()
+
+    async def echo():
+        while True:
+            await back.put(await there.get())
+
+    with ThreadGroup():
+        threads = spinners_in_order(trace, "abc", stop)
+    other = thread(echo)
+    for _ in range(3000):
+        trace.append("pair")
+        await there.put(None)
+        trace.append("pair")
+        await back.get()
+    stop.append(True)
+    other.kill()
+    for t in threads:
+        await t.join()
+    # One of the pair can run at a time, so the group is as good as a half. Typically: in blocks of steps.
+    blocks, pairs, others = [], 0, 0
+    for step in trace:
+        if step == "pair":
+            pairs += 1
+        else:
+            others += 1
+        if pairs == 256:
+            blocks.append(others)
+            pairs = others = 0
+    assert 60 < median(blocks) < 1000
+
+
 @pytest.mark.rtsync(workers=2)
 async def test_two_workers_run_a_group_and_a_lone_thread_without_starving_either():
     counts, stop = Counter(), []

@@ -689,6 +689,10 @@ class Controlled(Task):
             else:
                 self.value = RETRY
                 return True
+        return self._unqueue()
+
+    def _unqueue(self) -> bool:
+        """Take it out of the run queue that it stands in, if it does; whether it did. Any OS thread."""
         runtime = runtimes.get(self.key)
         return runtime is not None and runtime.unqueue(self)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import update_wrapper
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -172,6 +172,10 @@ class Task:
     def give_way(self, worker: Worker) -> None:
         """It yielded ``None`` in a step by `Worker.step`: to the back of the queue. On the worker."""
         worker.queue.append(self)
+
+    def queues(self, worker: Worker) -> Iterable[Any]:
+        """Where it may stand when it is ready while all other workers stand still. On ``worker``."""
+        return (worker.next, worker.queue, worker.runtime.injected)
 
     def finish(self, value: Any) -> None:
         """The coroutine returned. On the worker, outside any lock."""

@@ -335,7 +335,7 @@ class Worker:
     def _fetch(self, task: Task) -> bool:
         """Take ``task`` out of the queue in which one finds it who was made ready while all other workers
         stood still; whether it was there."""
-        for queue in (self.next, self.queue, self.runtime.injected):
+        for queue in task.queues(self):
             try:
                 queue.remove(task)
             except ValueError:
@@ -346,6 +346,8 @@ class Worker:
     def trace_step(self, task: Task | None) -> None:
         """Tell the tracer that the step before has ended and that the one of ``task`` begins."""
         runtime = self.runtime
+        if task is not None and task.coro is None:  # it makes the step of another, and will tell of that
+            task = None
         trace = runtime.trace
         before, self.traced = self.traced, task
         if trace is None:

@@ -489,20 +489,19 @@ async def test_who_ends_inside_lets_the_next_in():
 async def test_a_kill_from_before_ends_the_thread_at_the_end_of_the_mode():
     log = []
     inside = threading.Event()
-    go_on = threading.Event()
 
     async def victim():
         with atomic():
             inside.set()
-            assert go_on.wait(30)
+            while rtsync.current_thread().running:  # until it has been asked
+                pass
             log.append("finished")
         log.append("not reached")
 
     t = thread(victim)
 
     def killer():
-        inside.wait(30)
-        threading.Timer(0.01, go_on.set).start()
+        assert inside.wait(30)
         t.kill()
 
     await thread(killer).join()

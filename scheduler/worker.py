@@ -325,7 +325,8 @@ class Worker:
                 break
             self.settling = owner
             if not self._fetch(owner):
-                time.sleep(0)  # a partner has claimed it and is about to make it ready
+                # A partner in another OS thread has claimed it and is about to make it ready.
+                time.sleep(0.00005)
             elif not owner.pending or owner.on_pending():
                 value, owner.value = owner.value, None
                 self._step(owner, owner.coro.send, value)

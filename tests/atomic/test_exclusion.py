@@ -168,7 +168,7 @@ KINDS = [
 async def test_an_atomic_section_sees_everything_frozen(kind):
     writers = Writers(kind, kind, "steps")
     await writers.all_have_begun()
-    for _ in range(10):
+    for _ in range(5):
         with atomic():
             assert frozen(writers.counts)
             if kind == "goes_uninterruptible":

@@ -2,6 +2,7 @@
 
 from scheduler.safepoint import own_folder
 
+from . import aio
 from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
@@ -24,6 +25,7 @@ from .breaks import (
     Break,
     BreakHangUp,
     BreakParameterization,
+    BreakScope,
     BreakTerminate,
     break_enabled,
     breaks,
@@ -58,11 +60,13 @@ from .mailbox import receive, receive_evt, rewind_receive, try_receive
 from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
+from .scope import Scope
 from .semaphore import Semaphore
 from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
 from .sync import current_evt_pseudo_random_generator, sync
 from .thread import Thread, current_thread
+from .thread_group import ThreadGroup, current_thread_group
 
 own_folder(__file__)
 
@@ -71,6 +75,7 @@ __all__ = [
     "Break",
     "BreakHangUp",
     "BreakParameterization",
+    "BreakScope",
     "BreakTerminate",
     "Channel",
     "ContractError",
@@ -83,15 +88,18 @@ __all__ = [
     "Parameter",
     "Runtime",
     "SchedulerError",
+    "Scope",
     "Semaphore",
     "SharedBytes",
     "SharedFlvector",
     "SharedFxvector",
     "Thread",
     "ThreadDead",
+    "ThreadGroup",
     "ThreadKilled",
     "UninterruptibleLock",
     "after",
+    "aio",
     "always",
     "at",
     "atomic",
@@ -108,6 +116,7 @@ __all__ = [
     "current_custodian",
     "current_evt_pseudo_random_generator",
     "current_thread",
+    "current_thread_group",
     "end_atomic",
     "end_breakable_atomic",
     "end_uninterruptible",

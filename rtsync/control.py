@@ -45,7 +45,7 @@ from scheduler.safepoint import interruptible
 from scheduler.task import runtimes
 from scheduler.worker import GATE
 
-from .breaks import Break, Breaks, break_error, check_kind
+from .breaks import SCOPE, Break, Breaks, break_error, check_kind
 from .current import current_or_none
 from .custodian import Custodian, current_custodian_or_none
 from .deadlock import operation
@@ -98,6 +98,7 @@ class Rare:
         "on_fail",
         "raising",
         "resume_evt",
+        "scope",
         "suspend_evt",
         "suspend_to_kill",
         "thaw",
@@ -124,6 +125,7 @@ class Rare:
         self.on_fail: Callable[[Any, BaseException], Callable[[], object] | None] | None = None
         self.raising: BaseException | None = None  # see RAISE
         self.resume_evt: Latch | None = None
+        self.scope: Any = None  # the innermost whose block it runs, see `rtsync.scope`
         self.suspend_evt: Latch | None = None
         self.suspend_to_kill = False
         self.thaw: Any = None  # the lock that a frozen thread waits on
@@ -354,6 +356,20 @@ class Controlled(Task):
         rare.kind = Breaks.stronger(rare.kind, kind) if self.pending & BREAK else kind
         self.pending |= BREAK
 
+    def break_scope(self) -> Controlled | None:
+        """Register the break of a `Scope` whose body it runs; with whom, see `_register_break`."""
+        return self._register_break(SCOPE) if self._state < RESULT else None
+
+    def take_back_break_scope(self) -> None:
+        """The body has ended: no such break is to be raised any more."""
+        with self._lock:
+            pending = self.pending & BREAK and self._rarely().kind == SCOPE
+        if pending:
+            self._withdraw_break()
+
+    def _is_suspend_to_kill(self) -> bool:
+        return self._rare is not None and self._rare.suspend_to_kill
+
     def _poke(self) -> None:
         """A break was registered, or enabled: see to it that it is noticed soon."""
         if not self._breakable():
@@ -377,6 +393,8 @@ class Controlled(Task):
         """If a break is pending and breaks are enabled again: it is to be raised soon, but not just here."""
         if self.pending & BREAK:
             self._poke()
+            if not self._breaks_enabled():
+                self._unask_safepoint()  # until they are
 
     def _breaks_enabled(self) -> bool:
         rare = self._rare
@@ -620,8 +638,10 @@ class Controlled(Task):
                 safepoints.want(self)
 
     def _unask_safepoint(self) -> None:
-        """Take back `_ask_safepoint`."""
+        """Take back `_ask_safepoint`, if it was for a break."""
         with self._lock:
+            if self.pending & ~BREAK:
+                return
             rare = self._rarely()
             asked, rare.asked = rare.asked, False
         if asked:
@@ -730,6 +750,8 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     """Kill ``threads``, the current one last. See `Controlled.kill`. ``really``: also those that are made to
     be suspended instead."""
     me = current_or_none()
+    if me is not None and me._state >= RESULT:  # a scope is shut down by the end of one of its threads
+        me = None
     myself = False
     targets: list[Any] = []
     held: list[Any] = []
@@ -814,6 +836,8 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
             return
         # Two kill each other: neither waits for the other.
         if me is not None and me.pending & KILL and not me.steady():
+            for target in targets:
+                target._ask_safepoint()
             raise me._killing()
         passed = monotonic() - start
         if not asked:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _OWN = ("rtsync.", "scheduler.")
 
+outside: set[Any] = set()
+"""What may wake somebody in this process although nothing in it runs: places that have not ended."""
+
 
 def stack(thread: Thread) -> list[Any]:
     """The frames of a thread that is not running, outermost first."""

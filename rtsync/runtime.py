@@ -24,11 +24,12 @@ from scheduler import Task, block, current_driver, defer, here
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from .aio.background import Background
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
 from .custodian import Custodian
-from .deadlock import deadlock_report
+from .deadlock import deadlock_report, outside
 from .env import Env, Parameter, current_env
 from .errors import ContractError, Deadlock, ForkError, ThreadKilled, check_callable, check_count, refuse
 from .evt import BaseEvt, Evt
@@ -37,6 +38,7 @@ from .os_threads import OsThreads
 from .spawn import is_async
 from .sync import sync
 from .thread import Thread
+from .thread_group import ThreadGroup
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 _RECHECK = 1.0
@@ -88,9 +90,11 @@ class Runtime(scheduler.Runtime):
             raise refuse("Runtime", "seed", "an integer or None", seed, TypeError)
         super().__init__(workers, name=name, seed=seed)
         self.root = Custodian.root()
+        self._root_group: ThreadGroup | None = None
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
         self.blocking = Blocking(self)
+        self.asyncio: Background | None = Background(self)
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
 
@@ -125,6 +129,8 @@ class Runtime(scheduler.Runtime):
                 finally:
                     # By an exception here too: the main thread goes first, then the others.
                     self._shut_down()
+                    for hook in _hooks:
+                        hook()
         finally:
             if started:
                 self.close()
@@ -185,7 +191,15 @@ class Runtime(scheduler.Runtime):
 
     def _shut_down(self) -> None:
         """Kill what is left. In an OS thread that is no worker."""
-        left = [member for _, member in self.root.close() if isinstance(member, Controlled)]
+        left = []
+        others: dict[Any, list[Any]] = {}
+        for manager, member in self.root.close():
+            if isinstance(member, Controlled):
+                left.append(member)
+            elif member._disown(manager):
+                others.setdefault(member.end_all, []).append(member)
+        for end_all, members in others.items():
+            end_all(members)
         if not left:
             return
         context = copy_context()
@@ -193,6 +207,12 @@ class Runtime(scheduler.Runtime):
         reaper = Thread(self.key, _reap(left), context, None)
         self.inject(reaper)
         self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
+
+    def close(self, patience: float = 5.0) -> list[threading.Thread]:
+        """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
+        if self.asyncio is not None:
+            self.asyncio.close(patience)
+        return super().close(patience)
 
     def __enter__(self) -> Runtime:
         self.start()
@@ -254,6 +274,14 @@ class Runtime(scheduler.Runtime):
             return True
         return False
 
+    @property
+    def root_group(self) -> ThreadGroup:
+        """The group of threads that were not made in another. The same object from start to close."""
+        with self.lock:
+            if self._root_group is None or self._root_group.key != self.key:
+                self._root_group = ThreadGroup.root(self.key)
+            return self._root_group
+
     def idle_evt(self, result: Evt) -> BaseEvt:
         """The base event of `idle`, which is ready when this runtime is idle."""
         self._idle_evt.result = result
@@ -288,6 +316,7 @@ class Runtime(scheduler.Runtime):
             and not self.poller.waits()
             and not self.poller.dispatching
             and not self.has_work()
+            and not outside
         )
 
     def nothing_runs(self) -> None:
@@ -295,7 +324,7 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.armed or self.os_threads.timed or self._awaits_io():
+        if main is None or self.timers.armed or self.os_threads.timed or outside or self._awaits_io():
             return
         waiter = main.waiter
         turns = self.turns()
@@ -397,6 +426,14 @@ class _IdleEvt(BaseEvt):
             self._queue.clear()
         wake_all(entries, self.result)
         return bool(entries)
+
+
+_hooks: list[Callable[[], object]] = []
+
+
+def at_end(hook: Callable[[], object]) -> None:
+    """Have ``hook()`` called whenever a program has run, in an OS thread that is no worker."""
+    _hooks.append(hook)
 
 
 def run(main: Callable[..., Any], *args: Any, workers: int | None = None) -> Any:

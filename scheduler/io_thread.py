@@ -48,3 +48,8 @@ def poller_here() -> Poller:
     except AttributeError:
         home = None
     return _io_thread.poller if home is None else home.poller
+
+
+def io_poller() -> Poller:
+    """The poller with an OS thread of its own, for what is to be served whatever the runtimes do."""
+    return _io_thread.poller

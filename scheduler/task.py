@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .runtime import Runtime
     from .timers import TimerQueue
+    from .worker import Worker
 
 type Waiter = list["Task"]
 """``[]`` until its task has parked, ``[task]`` while it waits, ``[]`` for ever once claimed."""
@@ -167,6 +168,10 @@ class Task:
         runtime = runtimes.get(self.key)
         if runtime is not None:
             runtime.inject(self)
+
+    def give_way(self, worker: Worker) -> None:
+        """It yielded ``None`` in a step by `Worker.step`: to the back of the queue. On the worker."""
+        worker.queue.append(self)
 
     def finish(self, value: Any) -> None:
         """The coroutine returned. On the worker, outside any lock."""

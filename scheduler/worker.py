@@ -231,7 +231,7 @@ class Worker:
         else:
             if parking is None:
                 if task.key == self.key:
-                    self.queue.append(task)
+                    task.give_way(self)
                 else:
                     task.inject()
                 return
@@ -281,7 +281,7 @@ class Worker:
                 self.attention &= ~PING
                 self.stuck = False
         if bits & TRACE:
-            self._trace(task)
+            self.trace_step(task)
         if bits & TURN:
             runtime.pass_turn(self)
         if bits & ALONE and runtime.place_lock.owner is not task:
@@ -343,7 +343,7 @@ class Worker:
             return True
         return False
 
-    def _trace(self, task: Task | None) -> None:
+    def trace_step(self, task: Task | None) -> None:
         """Tell the tracer that the step before has ended and that the one of ``task`` begins."""
         runtime = self.runtime
         trace = runtime.trace
@@ -387,7 +387,7 @@ class Worker:
         while True:
             if self.attention:
                 if self.attention & TRACE:
-                    self._trace(None)
+                    self.trace_step(None)
                 if self.attention & PING:
                     with runtime.lock:
                         self.attention &= ~PING

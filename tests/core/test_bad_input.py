@@ -17,7 +17,9 @@ from rtsync import (
     Custodian,
     CustodianBox,
     Runtime,
+    Scope,
     Semaphore,
+    ThreadGroup,
     after,
     always,
     at,
@@ -27,6 +29,7 @@ from rtsync import (
     choice,
     current_custodian,
     current_thread,
+    current_thread_group,
     guard,
     idle,
     nack_guard,
@@ -148,6 +151,13 @@ TABLE = [
         TypeError,
         lambda: call_in_nested_thread(nothing, custodian=3),
     ),
+    ("Scope.thread", "fn", TypeError, lambda: Scope().thread(3)),
+    ("Scope.thread", "keep", TypeError, lambda: Scope().thread(nothing, keep=1)),
+    ("Scope.thread", "name", TypeError, lambda: Scope().thread(nothing, name=1)),
+    ("ThreadGroup", "parent", TypeError, lambda: ThreadGroup(3)),
+    ("ThreadGroup", "parent", TypeError, lambda: ThreadGroup(ThreadGroup)),
+    ("current_thread_group", "group", TypeError, lambda: current_thread_group(3)),
+    ("current_thread_group", "group", TypeError, lambda: current_thread_group(None)),
     ("CustodianBox", "custodian", TypeError, lambda: CustodianBox(3, 1)),
     ("CustodianBox", "custodian", TypeError, lambda: CustodianBox(None, 1)),
     ("sync", "enable_break", TypeError, lambda: sync(always, enable_break=1)),
@@ -308,6 +318,8 @@ NEEDS_A_RUNTIME = {
     "try_receive": lambda: try_receive(),
     "rewind_receive": lambda: rewind_receive([]),
     "Custodian": lambda: Custodian(),
+    "ThreadGroup": lambda: ThreadGroup(),
+    "current_thread_group": lambda: current_thread_group(),
 }
 
 
@@ -336,6 +348,7 @@ def test_what_needs_a_runtime_when_it_is_awaited_says_so_too(operation):
 
 NOTHING_TO_CHECK = {
     "BreakParameterization": "made by `current_break_parameterization`",
+    "Scope": "takes nothing",
     "current_break_parameterization": "takes nothing",
     "Channel": "takes nothing",
     "UninterruptibleLock": "takes nothing",

@@ -115,6 +115,9 @@ TABLE = [
     *each("break_enabled", [None, 1], expect="break_enabled: on must be a bool"),
     *each("parameterize_break", [None, 1], expect="breaks: on must be a bool"),
     *each("call_with_break_parameterization", [None, True], print, expect="param must be a break param"),
+    # thread groups
+    *each("make_thread_group", [5, "group"], expect="ThreadGroup: parent must be a thread group"),
+    *each("current_thread_group", [None, 5], expect="current_thread_group: group must be a thread group"),
     # custodians
     *each("make_custodian_box", [None, 5], 1, expect="make_custodian_box: cust must be a custodian"),
     *each("custodian_box_value", [None, 5], expect="custodian_box_value: cb must be a custodian box"),

@@ -1,0 +1,478 @@
+"""Place channels: two-way queues of messages between places, whose ends travel inside messages.
+
+An `End` is what this process holds of one end of a channel: a socket, those who wait for a message, and
+messages that the socket had no room for. Several `PlaceChannel` objects may stand for it, and other processes
+may hold the same end: they share its messages, each message goes to one of them.
+
+**Nothing is read ahead.** A message is taken from the socket only when somebody has claimed it, so what is
+unread stays in the kernel and goes with the end to whoever holds it, also when the sender or a former holder
+has ended.
+
+**A put never blocks.** It sends at once; when the socket is full, messages wait here (``queued`` tells how
+much) and are sent by whoever is told by the poller that there is room. A place that ends hands what it has
+not got rid of to its creator (`rtsync.place.child`).
+
+**Who may be where.** A receiver looks under ``_lock`` and, if there is nothing, puts its waiter into the
+queue under the same lock, which it lets go when it has parked. A message that comes after the look is
+reported by the poller, in another OS thread, which takes ``_lock`` before it looks for waiters: so it finds
+this one. Sending has a lock of its own; a report of room that comes between a refused attempt and the queuing
+of its message waits for that lock, and finds the message.
+
+Source: Racket Reference 11.5.1.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import termios
+import threading
+from _thread import RLock
+from collections import deque
+from collections.abc import Coroutine, Generator
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from rtsync.errors import ContractError
+from rtsync.evt import BaseEvt, Evt, Wrap
+from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
+from scheduler import Parking, defer, direct, nested, poller_here
+from scheduler.poller import END, READ, WRITE
+
+from .log import log
+from .message import attachable, pack, unpack
+from .packet import EMPTY, FULL, GONE, SENT, Fd, Packet, receive, transmit
+
+_AGAIN = 0.05
+"""Seconds after which a message is tried again for which the system had no descriptors or memory."""
+
+_CONGESTED = 64
+"""From so many queued messages on, large ones wait in memory of our own and not in shared memory."""
+
+_sending: set[End] = set()
+"""Ends with messages that wait for room: not garbage, even if the program has dropped them."""
+
+
+class Queued(NamedTuple):
+    """What was put to an end and is not taken yet."""
+
+    messages: int
+    """Messages that wait in this process because the system's buffer (about 200 KB for a channel) is full."""
+    bytes: int
+    """The memory that they take, and what is in the system's buffer or in shared memory on its way."""
+
+
+class End(BaseEvt):
+    """One end of a channel in this process. As a base event its result is a message that is still packed."""
+
+    __slots__ = (
+        "__weakref__",
+        "_bytes",
+        "_large",
+        "_lock",
+        "_outgoing",
+        "_send_lock",
+        "_waiters",
+        "fd",
+        "gone",
+        "ident",
+        "mute",
+        "poller",
+        "pollers",
+        "remote",
+        "sock",
+    )
+
+    def __init__(self, ident: tuple[bytes, int], sock: socket.socket, remote: bool) -> None:
+        sock.setblocking(False)
+        self.ident = ident
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.remote = remote
+        """Whether the other end is, or may be, on another machine."""
+        self.gone = False
+        """Whether no message can come any more."""
+        self.mute = False
+        """Whether nobody can receive what is put."""
+        self.poller: Any = None
+        self.pollers: list[Any] = []
+        self._lock = RLock()
+        self._waiters = WaitQueue()
+        self._send_lock = RLock()
+        self._outgoing: deque[Packet | bytes] = deque()
+        self._bytes = 0  # in _outgoing
+        self._large = 0  # sent in shared memory since the socket's buffer was last seen empty
+
+    def fileno(self) -> int:
+        """The descriptor; makes an end an attachment's holder."""
+        return self.fd
+
+    def __del__(self) -> None:
+        for poller in getattr(self, "pollers", ()):
+            poller.drop(self, self.fd)
+        sock = getattr(self, "sock", None)
+        if sock is not None:
+            sock.close()
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def _take(self) -> Any:
+        """The next message, or `NOT_READY`. Holds _lock."""
+        if self.gone:
+            return NOT_READY
+        try:
+            raw = receive(self.sock)
+        except OSError as error:
+            return error  # to be raised where it is unpacked, not under the locks of a sync
+        if raw is EMPTY:
+            return NOT_READY
+        if raw is GONE:
+            self.gone = True
+            self._unwatch()
+            return NOT_READY
+        return raw
+
+    def _serve(self) -> None:
+        """Give messages to those who wait, in their order. Holds _lock."""
+        waiters = self._waiters
+        while waiters and (found := claim_first(waiters, self._lock)) is not None:
+            task, case = found
+            raw = self._take()
+            if raw is NOT_READY:  # somebody else holds this end too, and was faster
+                task.value = RETRY
+                task.ready()
+                break
+            give(task, case, raw)
+        if not waiters:
+            self._unwatch()
+
+    def _poll(self) -> Any:
+        if self._waiters:
+            self._serve()
+            if self._waiters:
+                return NOT_READY
+        return self._take()
+
+    def _block(self, waiter: list[Any], case: Any) -> None:
+        self._waiters.append((waiter, case))
+        if not self.gone:
+            poller = poller_here()
+            poller.want(self, READ)
+            poller.waiting.add(self)
+
+    def _leave(self, waiter: list[Any]) -> None:
+        waiters = self._waiters
+        waiters.left(self._lock, SPARE)
+        with self._lock:
+            if not nested(self._lock) and not any(entry[0] for entry in waiters):
+                waiters.clear()
+                self._unwatch()
+
+    def has_waiters(self) -> bool:
+        """Whether a task waits here for what may still come. Any OS thread."""
+        return not self.gone and any(entry[0] for entry in list(self._waiters))
+
+    def _unwatch(self) -> None:
+        """Nobody waits, or for nothing."""
+        for poller in self.pollers:
+            poller.waiting.discard(self)
+
+    def on_ready(self, what: int) -> None:
+        """See `scheduler.poller.Watched.on_ready`."""
+        if what & (READ | END) and self._waiters:
+            with self._lock:
+                self._serve()
+        if what & (WRITE | END) and self._outgoing:
+            self.flush()
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send(self, packet: Packet | bytes) -> None:
+        """Send ``packet`` or queue it. Any OS thread."""
+        with self._send_lock:
+            if nested(self._send_lock):  # from a finalizer, in the middle of another one
+                defer(lambda: self.send(packet))
+                return
+            if self.mute:
+                return
+            if not self._outgoing:
+                result = transmit(self.sock, packet)
+                if result is SENT:
+                    if type(packet) is not bytes:
+                        self._count_large(packet)
+                    return
+                if result is GONE:
+                    self.mute = True
+                    return
+                _sending.add(self)
+                self._wait_for_room(result)
+            self._outgoing.append(packet)
+            self._bytes += _nbytes(packet)
+
+    def flush(self) -> None:
+        """Send what is queued, as far as there is room. Any OS thread."""
+        with self._send_lock:
+            if nested(self._send_lock):
+                defer(self.flush)
+                return
+            outgoing = self._outgoing
+            while outgoing:
+                try:
+                    result = transmit(self.sock, outgoing[0])
+                except OSError:  # shared memory is full
+                    result = None
+                if result is SENT:
+                    packet = outgoing.popleft()
+                    self._bytes -= _nbytes(packet)
+                    if type(packet) is not bytes:
+                        self._count_large(packet)
+                elif result is GONE:
+                    self.mute = True
+                    outgoing.clear()
+                    self._bytes = 0
+                else:
+                    self._wait_for_room(result)
+                    return
+            _sending.discard(self)
+
+    def _wait_for_room(self, result: Any) -> None:
+        """Holds _send_lock."""
+        if result is FULL:
+            poller_here().want(self, WRITE)
+        else:
+            again = threading.Timer(_AGAIN, self.flush)
+            again.daemon = True
+            again.start()
+
+    def _count_large(self, packet: Any) -> None:
+        if packet.is_large:
+            if not self._in_kernel():
+                self._large = 0
+            self._large += packet.nbytes
+
+    def _in_kernel(self) -> int:
+        """Bytes in the socket's buffer that nobody has received."""
+        return int.from_bytes(fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)), "little")
+
+    def queued(self) -> Queued:
+        """See `PlaceChannel.queued`."""
+        with self._send_lock:
+            if self.mute:
+                return Queued(0, 0)
+            in_kernel = self._in_kernel()
+            if not in_kernel:
+                self._large = 0
+            return Queued(len(self._outgoing), self._bytes + in_kernel + self._large)
+
+    def is_congested(self) -> bool:
+        """Whether much waits here already."""
+        return len(self._outgoing) >= _CONGESTED
+
+    def take_queued(self) -> list[Packet | bytes]:
+        """What is queued; it is no longer. For a place that ends."""
+        with self._send_lock:
+            packets = list(self._outgoing)
+            self._outgoing.clear()
+            self._bytes = 0
+            _sending.discard(self)
+        return packets
+
+    def _close_after_fork(self) -> None:
+        # The parent's locks may be held for ever. What is in the queues is the parent's.
+        self._lock = RLock()
+        self._send_lock = RLock()
+        self.gone = self.mute = True
+        self._waiters = WaitQueue()
+        self._outgoing.clear()
+        self._bytes = 0
+        self.pollers = []
+        self.sock.close()
+
+    def __repr__(self) -> str:
+        return f"<end {self.ident[1]} of place channel {self.ident[0].hex()[:8]}>"
+
+
+class _Held(WeakValueDictionary[tuple[bytes, int], End]):
+    """The ends that this process holds, one object for each, and the lock for adding one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = RLock()
+
+
+_held = _Held()
+
+
+def _nbytes(packet: Packet | bytes) -> int:
+    return len(packet) if isinstance(packet, bytes) else packet.nbytes
+
+
+def _hold(ident: tuple[bytes, int], sock: socket.socket, remote: bool) -> End:
+    """The end ``ident`` in this process; ``sock`` is used if it is new here, and else closed."""
+    with _held.lock:
+        end = _held.get(ident)
+        if end is None:
+            end = _held[ident] = End(ident, sock, remote)
+            return end
+    sock.close()
+    return end
+
+
+def end_pair(remote: bool = False) -> tuple[End, End]:
+    """Both ends of a new channel."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    number = os.urandom(16)
+    return _hold((number, 0), near, remote), _hold((number, 1), far, remote)
+
+
+class PlaceChannel(Evt):
+    """One end of a two-way channel between places. As an event: ready when there is a message, which is the
+    result.
+
+    Messages are queued without limit and in order, in both directions; what may be sent: see
+    `is_place_message_allowed`. An end may itself be sent; it is then held by both places, which share its
+    messages. Two are equal if they stand for the same end (and both or neither is a `Place`).
+    ``async for message in channel`` gets for ever. Usable from any OS thread (`block_on`).
+
+    Source: Racket Reference 11.5.1.
+    """
+
+    __slots__ = ("__weakref__", "_end", "_evt")
+
+    def __init__(self, end: End) -> None:
+        """Made by `place_channel`, by creating a place, or by receiving one."""
+        if not isinstance(end, End):
+            raise TypeError(
+                "PlaceChannel: made by place_channel() or dynamic_place(), not by calling the class"
+            )
+        self._end = end
+        self._evt = Wrap(end, _opened, False)
+
+    def put(self, message: Any) -> None:
+        """Send ``message``; never blocks. If nobody holds the other end any more, nobody gets it.
+
+        ``ContractError`` for what cannot be sent, naming the part, and ``OSError`` if there is no room for a
+        large one; nothing is sent then. Source: Racket Reference, ``place-channel-put``."""
+        end = self._end
+        packet = pack(message, remote=end.remote, private=end.is_congested())
+        end.send(packet)
+        if log.wanted():
+            log("put", _nbytes(packet))
+
+    @direct
+    def get(self) -> Generator[Parking, Any, Any]:
+        """Wait for the next message and take it. Source: Racket Reference, ``place-channel-get``."""
+        end = self._end
+        lock = end._lock
+        while True:
+            lock.acquire()
+            raw = end._poll()
+            if raw is not NOT_READY:
+                lock.release()
+                return _opened(raw)
+            waiter: list[Any] = []
+            end._block(waiter, None)
+            try:
+                raw = yield waiter, lock
+            except BaseException:
+                end._leave(waiter)
+                raise
+            if raw is not RETRY:
+                return _opened(raw)
+            end._leave(waiter)
+
+    def try_get(self, default: Any = None) -> Any:
+        """Take the next message, or give ``default`` at once."""
+        with self._end._lock:
+            raw = self._end._poll()
+        return default if raw is NOT_READY else _opened(raw)
+
+    def put_get(self, message: Any) -> Coroutine[Any, Any, Any]:
+        """Send ``message`` at once, and wait for the next message here, perhaps a reply.
+
+        Source: Racket Reference, ``place-channel-put/get``."""
+        self.put(message)
+        return self.get()
+
+    @property
+    def queued(self) -> Queued:
+        """What was put here, in this process, and is not taken yet: messages and bytes. A sender that may be
+        faster than its receiver looks at it, and waits for replies before it goes on."""
+        return self._end.queued()
+
+    def __evt__(self) -> Evt:
+        return self._evt
+
+    def __aiter__(self) -> PlaceChannel:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self.get()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PlaceChannel):
+            return NotImplemented
+        return self._end.ident == other._end.ident and self._is_place() == other._is_place()
+
+    def __hash__(self) -> int:
+        return hash(self._end.ident)
+
+    def _is_place(self) -> bool:
+        return False
+
+    def __reduce__(self) -> Any:
+        raise ContractError(
+            "PlaceChannel: cannot be copied or pickled; send it in a message on a place channel"
+        )
+
+    def __repr__(self) -> str:
+        return f"<PlaceChannel {self._end.ident[0].hex()[:8]}.{self._end.ident[1]}>"
+
+
+def _opened(raw: Any) -> Any:
+    """The message in what an end gave."""
+    if isinstance(raw, OSError):
+        raise raw
+    if log.wanted():
+        log("get", _nbytes(raw))
+    return unpack(raw)
+
+
+def place_channel() -> tuple[PlaceChannel, PlaceChannel]:
+    """The two ends of a new channel: what is put to one can be got from the other.
+
+    Source: Racket Reference, ``place-channel``."""
+    one, other = end_pair()
+    return PlaceChannel(one), PlaceChannel(other)
+
+
+def _depart(channel: PlaceChannel) -> tuple[Any, End]:
+    end = channel._end
+    return (*end.ident, end.remote), end
+
+
+def _arrive(info: Any, fd: Fd) -> PlaceChannel:
+    number, side, remote = info
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd.take())
+    return PlaceChannel(_hold((number, side), sock, remote))
+
+
+attachable((PlaceChannel,), "channel", _depart, _arrive, local=False)
+
+
+def all_sending() -> list[End]:
+    """The ends that have messages queued in this process."""
+    return list(_sending)
+
+
+def _after_fork_in_child() -> None:
+    """The ends are the parent's: if they stayed open here, nobody would see that they are closed there."""
+    _held.lock = RLock()
+    for end in list(_held.values()):
+        end._close_after_fork()
+    _held.clear()
+    _sending.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

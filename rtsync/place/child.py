@@ -1,0 +1,184 @@
+"""The main program of a place.
+
+In the process's main OS thread: read on the control socket what to run, import it, run it as the main thread
+of a runtime, say how it ended, and end. The control socket is watched by an OS thread of its own, which ends
+the process when the creator is no more, whatever else goes on in it.
+
+Messages that were put here and that nobody has taken yet are in the system's buffers, and stay there for
+whoever holds the other end. Those for which there was no room are handed to the creator, which sends them on:
+so a place can end at once, and nothing that it has put is lost."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import rtsync.runtime
+from rtsync.control import Controlled
+from rtsync.current import current
+from rtsync.errors import ThreadKilled
+from rtsync.runtime import Runtime
+from rtsync.spawn import is_async
+from scheduler import defer
+
+from . import handles as handles  # so that they can be received
+from . import target
+from .channel import PlaceChannel, all_sending
+from .log import log
+from .main_module import set_main_origin
+from .message import pack_own, unpack
+from .packet import Fd, Packet, receive
+from .place import Control
+
+
+class Creator:
+    """The place that created this one, as far as its control socket tells."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._main: Controlled | None = None
+        self._breaks: list[str | None] = []
+        control.place = self
+
+    def _told(self, message: Any) -> None:
+        if message[0] == "break":
+            self._breaks.append(message[1])
+            self._deliver()
+
+    def _control_ended(self) -> None:
+        os._exit(1)
+
+    def begun(self) -> None:
+        """The current thread is the main thread."""
+        self._main = current("place")
+        self._deliver()
+
+    def _deliver(self) -> None:
+        # Published above (the append, the assignment) before it is looked at here: one of the two delivers.
+        main = self._main
+        while main is not None:
+            try:
+                kind = self._breaks.pop()
+            except IndexError:
+                return
+            defer(partial(main.break_, kind))
+
+    def say(self, *message: Any) -> None:
+        """Tell it something."""
+        self._control.send(pack_own(message))
+
+
+def main() -> None:
+    """Be a place. Does not return."""
+    pid = os.getpid()
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, os.dup(0))
+    order = unpack(receive(control))
+    _take_input(order["stdin"])
+    sent = receive(control) if order["what"][0] == "value" else None
+    own = Control(control)
+    creator = Creator(own)
+    own.watch()
+    log.place_id = pid
+    if order["log"]:
+        log.forward = lambda event: creator.say("event", event)
+    set_main_origin(order["main"])
+    sys.argv = order["argv"]
+    # Ctrl-C goes to all processes of a terminal; what it means for a place is for its creator to say. Not
+    # SIG_IGN, which programs started by the place would inherit.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    rtsync.runtime._KINDS.pop(signal.SIGINT, None)
+    channel = order.pop("channel")
+    if log.wanted():
+        log("enter")
+    value = _run(order["name"], order["what"], sent, channel, creator)
+    if os.getpid() != pid:  # the program forked, and this is the child, which has come to its end
+        os._exit(value)
+    _finish(value, creator)
+
+
+def _take_input(stdin: Fd | None) -> None:
+    """Descriptor 0 was the control socket until now."""
+    fd = os.open(os.devnull, os.O_RDONLY) if stdin is None else stdin.take()
+    os.dup2(fd, 0)
+    os.close(fd)
+
+
+def _run(name: str, what: Any, sent: Any, channel: PlaceChannel, creator: Creator) -> int:
+    """Its completion value."""
+    try:
+        fn = target.found(*what) if sent is None else unpack(sent)
+        del sent
+        Runtime(name="place").run(_main_of(fn, channel, creator))
+    except SystemExit as exit:
+        return _completion(exit.code)
+    except ThreadKilled:
+        return 1
+    except BaseException as error:
+        _report(name, error)
+        return 1
+    return 0
+
+
+def _main_of(fn: Callable[[PlaceChannel], Any], channel: PlaceChannel, creator: Creator) -> Callable[[], Any]:
+    """What the main thread does."""
+    if is_async(fn):
+
+        async def begin() -> Any:
+            creator.begun()
+            return await fn(channel)
+
+        return begin
+
+    def begin_plain() -> Any:
+        creator.begun()
+        return fn(channel)
+
+    return begin_plain
+
+
+def _completion(code: Any) -> int:
+    if isinstance(code, int):
+        return int(code) if 0 <= code <= 255 else 0
+    if code is not None:  # a message, as for any Python program
+        _report_text(f"{code}\n")
+    return 0
+
+
+def _report(name: str, error: BaseException) -> None:
+    _report_text(f"uncaught exception in place {name}:\n" + "".join(traceback.format_exception(error)))
+
+
+def _report_text(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):  # it has none, or has closed it
+        pass
+
+
+def _finish(value: int, creator: Creator) -> None:
+    try:
+        atexit._run_exitfuncs()
+    except BaseException as error:
+        _report("at exit", error)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    if log.wanted():
+        log("exit")
+    for end in all_sending():
+        end.flush()
+        channel = PlaceChannel(end)
+        for packet in end.take_queued():
+            creator.say("rest", channel, packet if isinstance(packet, Packet) else Packet.of(packet))
+    creator.say("value", value)
+    os._exit(value)

@@ -1,0 +1,287 @@
+"""Packets: a message on its way from one process to another, and how it crosses a socket.
+
+A packet is a pickle and what cannot be pickled: large buffers, beside the pickle so that they are copied once
+(pickle protocol 5), and *attachments*, things that are known to the kernel by a descriptor (an end of a
+channel, a socket, a file, shared memory). The message layer makes packets of values and values of packets;
+this file moves them, and knows nothing of what they mean. Neither needs the other to be a Unix socket: a
+place that is elsewhere gets the same pickles, buffers and attachments by other means
+(`rtsync.place.location`).
+
+On one machine a channel is a pair of connected sockets of the kind SEQPACKET, which keep the boundaries of
+messages, so that several processes may hold the same end. A packet is one message on it:
+
+* a pickle of up to `INLINE` bytes without anything beside it goes as it is (it begins with 0x80);
+* otherwise a head says how long the pickle and the buffers are and what is attached. If all that is longer
+  than `INLINE` it goes into a segment of shared memory, and only its descriptor through the socket.
+
+A packet owns its contents: what the program does to its arrays after the put changes nothing. Descriptors
+travel with the message (``SCM_RIGHTS``); those of a message that nobody receives are closed by the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import socket
+from array import array
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from shm import Segment
+
+INLINE: Final = 1 << 16
+"""Bytes up to which a message goes through the socket; longer ones through shared memory."""
+
+MOST_ATTACHED: Final = 250
+"""Attachments of one message; the kernel takes 253 descriptors with one."""
+
+_LONGEST: Final = INLINE + (1 << 15)  # with its head, the longest message on a socket
+_ROOM: Final = socket.CMSG_SPACE(array("i").itemsize * (MOST_ATTACHED + 3))
+_ALIGNED: Final = 64  # buffers begin at multiples of this
+_HEAD: Final = 0x01  # the first byte of a packet that has a head; pickles begin with 0x80
+
+_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_BUSY: Final = {errno.EAGAIN, errno.EWOULDBLOCK}
+_LATER: Final = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+_GONE: Final = {errno.EPIPE, errno.ENOTCONN, errno.ECONNREFUSED}
+
+
+class Holder(Protocol):
+    """Whoever keeps a descriptor open."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+class Fd:
+    """A descriptor that is closed with its last reference, unless somebody takes it."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._fd
+
+    def take(self) -> int:
+        """The descriptor, which is the caller's from now on."""
+        fd, self._fd = self._fd, -1
+        return fd
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Attachment:
+    """Something that travels beside the pickle: what it is, what must be known of it, who holds its
+    descriptor."""
+
+    __slots__ = ("holder", "info", "kind")
+
+    def __init__(self, kind: str, info: Any, holder: Holder) -> None:
+        """``info`` must be marshallable."""
+        self.kind = kind
+        self.info = info
+        self.holder = holder
+
+
+class Packet:
+    """A message on its way. Made by `Packet.of` or by `receive`."""
+
+    __slots__ = ("_body", "attachments", "lengths", "own_ways")
+
+    _body: bytes | Segment
+    attachments: Sequence[Attachment]
+    lengths: tuple[int, ...]
+    """How long each buffer is, and last the pickle."""
+    own_ways: bool
+    """Whether it takes the message layer's own unpickler to read it."""
+
+    @classmethod
+    def of(
+        cls,
+        stream: bytes,
+        buffers: Sequence[memoryview] = (),
+        attachments: Sequence[Attachment] = (),
+        *,
+        own_ways: bool = False,
+        private: bool = False,
+    ) -> Packet:
+        """A packet with copies of the buffers; in memory of this process if ``private`` (it will wait for
+        long, and shared memory costs a descriptor). ``OSError`` when there is no room for it."""
+        self = cls.__new__(cls)
+        self.attachments = attachments
+        self.own_ways = own_ways
+        self.lengths = (*(buffer.nbytes for buffer in buffers), len(stream))
+        if not buffers:
+            body = stream if private or len(stream) <= INLINE else Segment.copy_of(stream)
+        else:
+            blocks: list[Any] = []
+            total = 0
+            for buffer in buffers:
+                blocks.append(buffer)
+                total += buffer.nbytes
+                if rest := -total % _ALIGNED:
+                    blocks.append(memoryview(bytes(rest)))
+                    total += rest
+            blocks.append(memoryview(stream))
+            total += len(stream)
+            body = b"".join(blocks) if private or total <= INLINE else Segment.written(blocks, total)
+        self._body = body
+        return self
+
+    def __reduce__(self) -> Any:
+        attached = [(a.kind, a.info, Fd(os.dup(a.holder.fileno()))) for a in self.attachments]
+        return _remade, (self._body, self.lengths, self.own_ways, attached)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of its contents, in bytes."""
+        return len(self._body)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its contents are in shared memory."""
+        return isinstance(self._body, Segment)
+
+    def parts(self) -> tuple[memoryview, list[memoryview]]:
+        """The pickle and the buffers."""
+        body = self._body
+        view = body.view() if isinstance(body, Segment) else memoryview(body)
+        buffers, start = [], 0
+        for length in self.lengths[:-1]:
+            buffers.append(view[start : start + length])
+            start += length + -length % _ALIGNED
+        return view[start : start + self.lengths[-1]], buffers
+
+    def wire(self) -> tuple[list[bytes | memoryview], list[Holder]]:
+        """What goes through a socket, and the descriptors beside it. ``OSError`` if there is no room now."""
+        body = self._body
+        if not isinstance(body, Segment) and len(body) > INLINE:
+            body = self._body = Segment.copy_of(body)
+        holders: list[Holder] = [attachment.holder for attachment in self.attachments]
+        shared = isinstance(body, Segment)
+        if shared:
+            holders.append(body)  # type: ignore[arg-type]
+        elif not holders and len(self.lengths) == 1 and not self.own_ways:
+            return [body], holders  # type: ignore[list-item]
+        kinds = [(attachment.kind, attachment.info) for attachment in self.attachments]
+        meta = marshal.dumps((self.lengths, kinds, shared, self.own_ways))
+        head = bytes((_HEAD,)) + len(meta).to_bytes(4, "little") + meta
+        return ([head] if shared else [head, body]), holders  # type: ignore[list-item]
+
+
+def _send(sock: socket.socket, parts: Sequence[Any], holders: Sequence[Holder]) -> None:
+    if holders:
+        fds = array("i", [holder.fileno() for holder in holders])
+        sock.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)], _FLAGS)
+    elif len(parts) == 1:
+        sock.send(parts[0], _FLAGS)
+    else:
+        sock.sendmsg(parts, (), _FLAGS)
+
+
+def _remade(
+    body: bytes | Segment, lengths: tuple[int, ...], own_ways: bool, attached: list[tuple[str, Any, Fd]]
+) -> Packet:
+    """A packet that was itself sent in one."""
+    packet = Packet.__new__(Packet)
+    packet._body = body
+    packet.lengths = lengths
+    packet.own_ways = own_ways
+    packet.attachments = [Attachment(*one) for one in attached]
+    return packet
+
+
+class FULL:
+    """The socket has no room now and will report when it has."""
+
+
+class LATER:
+    """The system has no room now (descriptors, memory) and will not report when it has."""
+
+
+class SENT:
+    """It is on its way."""
+
+
+class GONE:
+    """Nobody holds the other end any more."""
+
+
+def transmit(sock: socket.socket, packet: Packet | bytes) -> Any:
+    """Send ``packet`` (a bare pickle is ``bytes``) without waiting: `SENT`, `FULL`, `LATER` or `GONE`."""
+    while True:
+        try:
+            if type(packet) is bytes:
+                sock.send(packet, _FLAGS)
+            else:
+                _send(sock, *packet.wire())  # type: ignore[union-attr]
+        except OSError as error:
+            number = error.errno
+            if number in _BUSY:
+                return FULL
+            if number in _GONE:
+                return GONE
+            if number == errno.ECONNRESET:  # told once; the next attempt says what is the case now
+                continue
+            if number in _LATER:
+                return LATER
+            raise
+        return SENT
+
+
+class EMPTY:
+    """There is no message now."""
+
+
+def receive(sock: socket.socket) -> Any:
+    """The next message, without waiting: a bare pickle as ``bytes``, or a `Packet`; else `EMPTY` or
+    `GONE`."""
+    while True:
+        try:
+            data, ancillary, flags, _ = sock.recvmsg(_LONGEST, _ROOM)
+        except BlockingIOError:
+            return EMPTY
+        except OSError as error:
+            # The other end was closed with messages of ours unread. What it sent before is still to be had.
+            if error.errno == errno.ECONNRESET:
+                continue
+            raise
+        if not data:
+            return GONE
+        if data[0] != _HEAD:
+            return data
+        return _open(data, _holders(ancillary), flags)
+
+
+def _holders(ancillary: Sequence[tuple[int, int, bytes]]) -> list[Fd]:
+    fds = array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return [Fd(fd) for fd in fds]
+
+
+def _open(data: bytes, holders: list[Fd], flags: int) -> Packet:
+    start = 5 + int.from_bytes(data[1:5], "little")
+    lengths, kinds, shared, own_ways = marshal.loads(data[5:start])
+    if len(holders) != len(kinds) + shared or flags & socket.MSG_CTRUNC:
+        raise OSError(
+            errno.EMFILE,
+            "a message could not be received whole: this process has no room for its descriptors "
+            f"({len(kinds) + shared} of them; see ulimit -n)",
+        )
+    packet = Packet.__new__(Packet)
+    packet.lengths = lengths
+    packet.own_ways = own_ways
+    packet._body = Segment.from_fd(holders.pop().take()) if shared else data[start:]
+    packet.attachments = [
+        Attachment(kind, info, holder) for (kind, info), holder in zip(kinds, holders, strict=True)
+    ]
+    return packet

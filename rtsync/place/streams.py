@@ -1,0 +1,191 @@
+"""The standard streams of a place: what its creator gives, as descriptors that a process can start with.
+
+A stream that has a descriptor is shared with the place. For any other (a ``StringIO``, a test's capture)
+there is a pipe, and an OS thread of the creator that pumps bytes through it. Where ``None`` is given there is
+a pipe too, and its other end is the caller's, who closes it.
+
+Source: Racket Reference 11.5.1, ``dynamic-place`` and ``dynamic-place*``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from rtsync.errors import refuse
+from rtsync.evt import Latch
+from rtsync.os_thread import block_on
+from rtsync.ports import InputPort, OutputPort
+from rtsync.ports.descriptor import Descriptor
+
+from .packet import Fd
+
+_CHUNK = 1 << 16
+
+
+class CREATORS:
+    """The creator's current stream."""
+
+
+class EMPTY_INPUT:
+    """A stream without any bytes."""
+
+
+def check_input(operation: str, stream: Any) -> None:
+    """Refuse what cannot be read by a place."""
+    if stream is None or stream is EMPTY_INPUT or _descriptor(stream) is not None:
+        return
+    if not isinstance(stream, InputPort) and not hasattr(stream, "read"):
+        raise refuse(operation, "in_", "None, or a stream to read from", stream, TypeError)
+
+
+def check_output(operation: str, name: str, stream: Any) -> None:
+    """Refuse what cannot be written by a place."""
+    if stream is None or stream is CREATORS or (name == "err" and stream == "stdout"):
+        return
+    if isinstance(stream, InputPort) or not (_descriptor(stream) is not None or hasattr(stream, "write")):
+        either = ", 'stdout'" if name == "err" else ""
+        raise refuse(operation, name, f"None{either}, or a stream to write to", stream, TypeError)
+
+
+def _descriptor(stream: Any) -> int | None:
+    """The descriptor under ``stream``, if there is one that a place can share."""
+    if isinstance(stream, (InputPort, OutputPort)):
+        # Others are non-blocking, which is a property of what would be shared and not of the descriptor.
+        end = stream._end
+        return end.fd if isinstance(end, Descriptor) and end.always_ready and end.fd >= 0 else None
+    try:
+        fd = stream.fileno()
+        os.fstat(fd)
+    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
+        return None
+    return int(fd)
+
+
+class Streams:
+    """The three streams of one place."""
+
+    def __init__(self, in_: Any, out: Any, err: Any) -> None:
+        """The arguments have been checked. ``OSError`` if there are no descriptors left."""
+        self.pumped: list[Latch] = []
+        """Ready when all that a place has written has been passed on."""
+        self._pumps: list[Callable[[], None]] = []
+        self.theirs: list[Any] = []  # what the place starts with
+        self.returned: list[Any] = []  # what the caller gets, in the order in, out, err
+        self._input(in_)
+        self._output(sys.stdout if out is CREATORS else out)
+        if isinstance(err, str):
+            self.theirs.append(self.theirs[1])
+            self.returned.append(None)
+        else:
+            self._output(sys.stderr if err is CREATORS else err)
+
+    def _input(self, stream: Any) -> None:
+        ours: Any = None
+        theirs: Any = None
+        if stream is not EMPTY_INPUT:
+            fd = None if stream is None else _descriptor(stream)
+            if fd is not None:
+                theirs = Fd(os.dup(fd))
+            else:
+                theirs, ours = _pipe()
+                if stream is not None:
+                    end = ours
+                    self._pumps.append(lambda: _pump_in(stream, end))
+                    ours = None
+        self.theirs.append(theirs)
+        self.returned.append(None if ours is None else _output_port(ours.take()))
+
+    def _output(self, stream: Any) -> None:
+        ours: Any = None
+        fd = None if stream is None else _descriptor(stream)
+        if fd is not None:
+            _flush(stream)  # what we have written comes before what the place writes
+            theirs = Fd(os.dup(fd))
+        elif stream is None or hasattr(stream, "write"):
+            ours, theirs = _pipe()
+            if stream is not None:
+                end, done = ours, Latch()
+                self.pumped.append(done)
+                self._pumps.append(lambda: _pump_out(end, stream, done))
+                ours = None
+        self.theirs.append(theirs)
+        self.returned.append(None if ours is None else _input_port(ours.take()))
+
+    def begin(self) -> None:
+        """The place has been started: let go of what is its own, and begin to pump."""
+        self.theirs.clear()
+        for pump in self._pumps:
+            Thread(target=pump, name="place-pump", daemon=True).start()
+
+
+def _flush(stream: Any) -> None:
+    if not isinstance(stream, OutputPort) and (flush := getattr(stream, "flush", None)) is not None:
+        flush()
+
+
+def _pipe() -> tuple[Fd, Fd]:
+    read, write = os.pipe()
+    return Fd(read), Fd(write)
+
+
+def _input_port(fd: int) -> InputPort:
+    end = Descriptor(fd, "place output", True, False)
+    port = end.reader = InputPort(end, end.name)
+    port._adopt()
+    return port
+
+
+def _output_port(fd: int) -> OutputPort:
+    end = Descriptor(fd, "place input", False, True)
+    port = end.writer = OutputPort(end, end.name)
+    port._adopt()
+    return port
+
+
+def _pump_out(end: Fd, stream: Any, done: Latch) -> None:
+    """From the place to ``stream``, until the place (and who has its stream from it) closes its end."""
+    port = isinstance(stream, OutputPort)
+    text = not port and (isinstance(stream, io.TextIOBase) or hasattr(stream, "encoding"))
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    wanted = True
+    try:
+        while data := os.read(end.fileno(), _CHUNK):
+            if not wanted:
+                continue
+            try:
+                if port:
+                    block_on(stream.write(data, flush=True))
+                else:
+                    stream.write(decoder.decode(data) if text else data)
+                    _flush(stream)
+            except (OSError, ValueError):  # it was closed; go on reading, lest the place block
+                wanted = False
+    finally:
+        os.close(end.take())
+        done.set()
+
+
+def _pump_in(stream: Any, end: Fd) -> None:
+    """From ``stream`` to the place, until either closes."""
+    if isinstance(stream, InputPort):
+
+        def read(n: int) -> Any:
+            return block_on(stream.read_bytes_avail(n))
+
+    else:
+        read = getattr(stream, "read1", None) or stream.read
+    try:
+        while data := read(_CHUNK):
+            view = memoryview(data.encode() if isinstance(data, str) else data)
+            while view:
+                view = view[os.write(end.fileno(), view) :]
+    except (OSError, ValueError):  # the place reads no more, or the stream was closed
+        pass
+    finally:
+        os.close(end.take())

@@ -1,0 +1,161 @@
+"""What a new place is to run: a function of a module, or a function that is sent along.
+
+Source: Racket Reference 11.5.1 (``dynamic-place``, ``place``, ``place/context``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from rtsync.errors import ContractError, refuse
+
+from . import message
+from .main_module import MAIN_NAMES, main_module, main_origin
+from .packet import Packet
+
+
+def named(operation: str, module: Any, start: Any) -> tuple[str, str, str | None, str]:
+    """The target ``start`` in ``module``, a name or the path of a file."""
+    if not isinstance(module, (str, os.PathLike)):
+        raise refuse(operation, "module", "the name of a module or the path of a file", module, TypeError)
+    if not isinstance(start, str):
+        raise refuse(operation, "start", "the name of a function", start, TypeError)
+    if not start or not all(part.isidentifier() for part in start.split(".")):
+        raise refuse(operation, "start", "the name of a function", start, ValueError)
+    path = os.fspath(module)
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    if not isinstance(module, str) or os.sep in path or path.endswith(".py"):
+        return "file", os.path.abspath(path), None, start
+    if not path or not all(part.isidentifier() for part in path.split(".")):
+        raise refuse(operation, "module", "the name of a module or the path of a file", module, ValueError)
+    loaded = sys.modules.get(path)
+    return "module", path, getattr(loaded, "__file__", None), start
+
+
+def of_function(operation: str, fn: Any) -> tuple[str, str, str | None, str]:
+    """The target that is ``fn``, a function of a module that the place can import."""
+    if not callable(fn):
+        raise refuse(operation, "fn", "a function", fn, TypeError)
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    found: Any = sys.modules.get(module) if isinstance(module, str) else None
+    for part in name.split(".") if isinstance(name, str) else ():
+        found = getattr(found, part, None)
+    if found is not fn or (module in MAIN_NAMES and main_origin() is None):
+        raise ContractError(
+            f"{operation}: {fn!r} is not a function of a module that another process can import; "
+            "place_context sends a function along, with what it closes over"
+        )
+    assert isinstance(module, str)
+    assert isinstance(name, str)
+    return "module", module, getattr(sys.modules[module], "__file__", None), name
+
+
+def by_value(operation: str, fn: Any) -> Packet:
+    """``fn`` itself, with its code and what it closes over, which must be allowed as messages; functions,
+    classes and modules may be among that too."""
+    if not isinstance(fn, FunctionType):
+        raise refuse(operation, "fn", "a function", fn, TypeError)
+    try:
+        _check_closure(fn, set())
+    except message.Refused as refused:
+        raise ContractError(f"{operation}: {refused}") from None
+    try:
+        return message.pack_own(fn, _context_pickler())
+    except Exception as error:  # anything that a global of the function does when it is pickled
+        raise ContractError(f"{operation}: {fn!r} cannot be sent: {error}") from error
+
+
+def _check_closure(fn: FunctionType, seen: set[FunctionType]) -> None:
+    if fn in seen:
+        return
+    seen.add(fn)
+    code: CodeType = fn.__code__
+    values = [
+        (f"the free variable {name!r}", cell)
+        for name, cell in zip(code.co_freevars, fn.__closure__ or (), strict=True)
+    ]
+    for name, cell in values:
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+        _check_value(name, value, seen)
+    for number, value in enumerate(fn.__defaults__ or ()):
+        _check_value(f"default {number} of {fn.__qualname__}", value, seen)
+    for name, value in (fn.__kwdefaults__ or {}).items():
+        _check_value(f"the default of {name!r}", value, seen)
+
+
+def _check_value(name: str, value: Any, seen: set[FunctionType]) -> None:
+    if isinstance(value, FunctionType):
+        _check_closure(value, seen)
+    elif not isinstance(value, (type, ModuleType)):
+        message.survey(value, name=name)
+
+
+@cache
+def _context_pickler() -> type[Any]:
+    """Cloudpickle's pickler, which also attaches what ours does."""
+    import cloudpickle
+
+    class ContextPickler(message.Attaching, cloudpickle.Pickler):  # type: ignore[misc]
+        def __init__(self, file: Any, buffers: list[memoryview]) -> None:
+            message.Attaching.__init__(self, buffers)
+            cloudpickle.Pickler.__init__(self, file, 5, self.beside)
+
+        def reducer_override(self, thing: Any) -> Any:
+            reduced = self.attach(thing)
+            return cloudpickle.Pickler.reducer_override(self, thing) if reduced is NotImplemented else reduced
+
+    return ContextPickler
+
+
+def found(kind: str, module: str, file: str | None, start: str) -> Callable[..., Any]:
+    """In the place: the function. Raises what importing the module raises, ``AttributeError`` without it."""
+    loaded = _load_file(module) if kind == "file" else _load(module, file)
+    value: Any = loaded
+    for part in start.split("."):
+        if not hasattr(value, part):
+            raise AttributeError(f"place: the module {module} has no function {start!r}")
+        value = getattr(value, part)
+    if not callable(value):
+        raise TypeError(f"place: {start!r} of the module {module} is no function: {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def _load(name: str, file: str | None) -> ModuleType:
+    if name in MAIN_NAMES:
+        return main_module()
+    try:
+        known = find_spec(name) is not None
+    except (ImportError, ValueError):
+        known = False
+    if known or file is None:
+        return importlib.import_module(name)
+    return _load_as(name, file)  # it was imported in the creator by other means than its path
+
+
+def _load_file(path: str) -> ModuleType:
+    sys.path.insert(0, os.path.dirname(path))  # as for a program: modules beside it
+    return _load_as(os.path.splitext(os.path.basename(path))[0], path)
+
+
+def _load_as(name: str, path: str) -> ModuleType:
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"place: {path} is not a Python file")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

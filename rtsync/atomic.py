@@ -118,6 +118,8 @@ def _enter(thread: Any, modes: Modes, operation: str, interruptible: bool = True
     if modes.uninterruptible and thread.key != home.key:
         raise ContractError(f"{operation}: a parallel thread cannot do this in uninterruptible mode")
     place_lock = home.place_lock
+    if thread.pending and interruptible and thread.wanted():
+        thread.at_safepoint()  # raises, or waits to be resumed, or it is in clean-up already
     while not place_lock.enter(thread, interruptible):
         thread.at_safepoint()  # raises, or waits to be resumed
         if thread.wanted():  # it is in clean-up already, or cannot be suspended here

@@ -640,7 +640,7 @@ class Controlled(Task):
     def _unask_safepoint(self) -> None:
         """Take back `_ask_safepoint`, if it was for a break."""
         with self._lock:
-            if self.pending & ~BREAK:
+            if self.pending & ~(BREAK | NO_BLOCK):
                 return
             rare = self._rarely()
             asked, rare.asked = rare.asked, False

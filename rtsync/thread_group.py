@@ -209,7 +209,12 @@ class GroupThread(Thread):
     def give_way(self, worker: Any) -> None:
         self._group.push(self)
 
+    def fetch(self, worker: Any) -> bool:
+        return self._group.remove(self)
+
     def seize(self) -> bool:
+        if self.steady():
+            return False
         waiter = self.waiter
         if waiter:
             try:

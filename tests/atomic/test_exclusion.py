@@ -636,3 +636,27 @@ def test_everything_at_once_under_chaos(seed):
         except BaseException:
             sys.stderr.write(f"stalls: {stalls}\n")
             raise
+
+
+@pytest.mark.rtsync(workers=3)
+async def test_a_member_of_a_thread_group_can_be_in_the_mode_and_is_stopped_by_it():
+    with rtsync.ThreadGroup():
+        writers = Writers("steps", "computes")
+        await writers.all_have_begun()
+
+        async def member():
+            for _ in range(5):
+                with atomic():
+                    assert frozen(writers.counts)
+                    for operation in (sleep(0), Channel().get()):
+                        with pytest.raises(ContractError):
+                            await operation
+                    assert frozen(writers.counts)
+                await sleep(0)
+
+        await thread(member).join()
+    for _ in range(5):
+        with atomic():
+            assert frozen(writers.counts)
+        await sleep(0)
+    await writers.end()

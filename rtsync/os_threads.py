@@ -117,6 +117,11 @@ class OsThreads:
         """Let others run. In its OS thread."""
         time.sleep(0)
 
+    def pause(self, thread: OsThread, bell: threading.Lock, seconds: float) -> None:
+        """Wait until ``bell`` can be acquired, at most ``seconds``: for another thread, in which ``thread`` is
+        interested. In its OS thread."""
+        bell.acquire(timeout=seconds)
+
     def runs(self, thread: OsThread) -> bool:
         """Whether ``thread``, which is not blocked, makes progress while the caller waits."""
         return True

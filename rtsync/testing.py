@@ -54,6 +54,7 @@ class DeterministicRuntime(Deterministic, Runtime):
         Deterministic.__init__(self, seed, name=name)
         self.os_threads: OsThreads = _BatonThreads(self)
         self.blocking = Blocking(self)
+        self.pools = ()
         self.asyncio = None  # it has a clock and an order of its own
         if schedule is not None:
             self.random: Any = schedule if isinstance(schedule, _Decisions) else _Decisions(schedule)
@@ -152,6 +153,9 @@ class _BatonThreads(OsThreads):
     def give_way(self, thread: OsThread) -> None:
         self.runtime.inject(thread)
         self.block(thread, None)
+
+    def pause(self, thread: OsThread, bell: threading.Lock, seconds: float) -> None:
+        self.give_way(thread)  # the other one cannot go on before
 
     def runs(self, thread: OsThread) -> bool:
         return False  # the caller does

@@ -383,6 +383,8 @@ class Worker:
                         self.stuck = False
                 if self.attention & FORKED:
                     runtime.refuse_fork(self.forked)
+                if self.attention & TURN:
+                    runtime.pass_turn(self)
                 if self.attention & ALONE:
                     self._alone()
                 while self.attention & GATE:

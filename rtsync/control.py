@@ -113,7 +113,7 @@ class Rare:
         self.beneficiaries: list[Any] | None = None  # weak references: resumed with us
         self.breaks: Breaks | None = None  # None: enabled
         self.dead_evt: Latch | None = None
-        self.given = False  # the operation at which it was interrupted last had happened all the same
+        self.given: Any = RETRY  # what the operation gave, all the same, at which it was interrupted last
         self.keep = True  # the result
         self.killed: Any = None  # weak reference to the `ThreadKilled` that was raised last
         self.kind: str | None = None  # of the pending break
@@ -566,9 +566,9 @@ class Controlled(Task):
         error = self.interruption(parked)
         if error is None:
             return True
+        self._rarely().given = RETRY if parked else self.value
         # Nothing may be left of the value: who is given none (a putter) would find it at its next operation.
         self.value = None
-        self._rarely().given = not parked
         here.driver.step(self, self.coro.throw, error)
         return False
 
@@ -697,9 +697,9 @@ class Controlled(Task):
         """Whether it runs right now. A hint."""
         return not self.waiter and self._os_thread() is not None
 
-    def give_up(self, given: bool) -> None:
+    def give_up(self, given: bool, value: Any) -> None:
         """See `scheduler.osthread`."""
-        self._rarely().given = given
+        self._rarely().given = value if given else RETRY
 
     def _end_as(self, state: int, outcome: Any) -> None:
         raise NotImplementedError
@@ -754,6 +754,21 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     me = current_or_none()
     if me is not None and me._state >= RESULT:  # a scope is shut down by the end of one of its threads
         me = None
+    home = getattr(current_driver(), "home", None)
+    if home is None:
+        myself = _kill_others(threads, really, me)
+    else:
+        with home.as_worker():
+            myself = _kill_others(threads, really, me)
+    if myself:
+        with me._lock:
+            me.pending |= KILL
+        if not me.steady():
+            raise me._killing()
+
+
+def _kill_others(threads: list[Any], really: bool, me: Any) -> bool:
+    """Kill all of ``threads`` but ``me``; whether that is among them."""
     myself = False
     targets: list[Any] = []
     held: list[Any] = []
@@ -785,11 +800,7 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
         for target in held:
             _act(target, KILL)
         _settle(targets, KILL, me)
-    if myself:
-        with me._lock:
-            me.pending |= KILL
-        if not me.steady():
-            raise me._killing()
+    return myself
 
 
 def _act(target: Any, bit: int) -> None:
@@ -875,10 +886,7 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
         if bell is None:
             bell = threading.Lock()
             bell.acquire()
-        if me is None or me.can_be_run:
-            bell.acquire(timeout=pause)
-        else:
-            me._threads.pause(me, bell, pause)  # type: ignore[attr-defined]
+        bell.acquire(timeout=pause)
         if driver is not None and driver.key and driver.attention & GATE:
             driver.stop()  # who waits for us may be who has stopped the one that we wait for
         pause = min(pause * 2, 0.001)
@@ -900,8 +908,9 @@ def _settle_later(targets: list[Any], seized: list[Any], bit: int, me: Any) -> N
                 seized.append(target)
 
     def settle() -> None:
-        for target in seized:
-            _act(target, bit)
-        _settle(targets, bit, me)
+        with current_driver().home.as_worker():
+            for target in seized:
+                _act(target, bit)
+            _settle(targets, bit, me)
 
     me.modes().leaves.append(settle)

@@ -15,7 +15,7 @@ import time
 import traceback
 from _thread import RLock
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from typing import Any
 
@@ -261,6 +261,10 @@ class Runtime(scheduler.Runtime):
             thaw.release()
         else:
             self.thaw_worker(thaw)
+
+    def as_worker(self) -> AbstractContextManager[object]:
+        """A block in which an OS-backed thread of ours may make the steps of others, if it ever may."""
+        return nullcontext()
 
     @property
     def root_group(self) -> ThreadGroup:

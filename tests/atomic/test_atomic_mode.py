@@ -777,3 +777,32 @@ async def test_a_suspended_thread_can_be_killed_from_inside():
         assert log == []
     assert t.dead
     assert log == ["clean-up"]
+
+
+async def test_an_os_backed_thread_kills_and_suspends_from_inside_too():
+    ch = Channel()
+    log = []
+
+    async def victim():
+        try:
+            await Channel().get()
+        finally:
+            log.append("clean-up")
+
+    def killer(t, u):
+        with atomic():
+            t.kill()
+            u.suspend()
+            assert not t.running
+            assert not u.running
+            assert log == []
+        assert t.dead
+
+    t, u = thread(victim), thread(ch.get)
+    await sync(idle())
+    await thread(killer, t, u).join()
+    assert log == ["clean-up"]
+    assert await sync(ch.put_evt(1), timeout=0) is None
+    u.resume()
+    await ch.put("value")
+    assert await u.join() == "value"

@@ -21,11 +21,12 @@ One file for each area:
 """
 
 # ruff: noqa: F403
-from . import atomic, control, core, places, shared
+from . import atomic, control, core, places, pools, shared
 from .atomic import *
 from .control import *
 from .core import *
 from .places import *
+from .pools import *
 from .shared import *
 
 __all__: list[str] = []
@@ -34,3 +35,4 @@ __all__ += control.__all__
 __all__ += places.__all__
 __all__ += shared.__all__
 __all__ += atomic.__all__
+__all__ += pools.__all__

@@ -300,8 +300,8 @@ class Attaching:
 
 
 def beside(buffers: list[memoryview]) -> Callable[[PickleBuffer], bool]:
-    """A pickler's ``buffer_callback``: large ones go into ``buffers``. (No method of the pickler: that would be
-    a cycle, and what is pickled, ends of channels among it, would live on until it is found.)"""
+    """A pickler's ``buffer_callback``: large ones go into ``buffers``. (No method of the pickler: that would
+    be a cycle, and what is pickled, ends of channels among it, would live on until it is found.)"""
 
     def large(buffer: PickleBuffer) -> bool:
         raw = buffer.raw()

@@ -137,6 +137,9 @@ TABLE = [
     *each("break_enabled", [None, 1], expect="break_enabled: on must be a bool"),
     *each("parameterize_break", [None, 1], expect="breaks: on must be a bool"),
     *each("call_with_break_parameterization", [None, True], print, expect="param must be a break param"),
+    # thread groups
+    *each("make_thread_group", [5, "group"], expect="ThreadGroup: parent must be a thread group"),
+    *each("current_thread_group", [None, 5], expect="current_thread_group: group must be a thread group"),
     # custodians
     *each("make_custodian_box", [None, 5], 1, expect="make_custodian_box: cust must be a custodian"),
     *each("custodian_box_value", [None, 5], expect="custodian_box_value: cb must be a custodian box"),
@@ -176,6 +179,17 @@ TABLE = [
     ("shared_bytes", (b"ab",), {}, TypeError, r"SharedBytes: values\[0\] must be an integer"),
     ("shared_flvector", (0.5, None), {}, TypeError, r"SharedFlvector: values\[1\] must be a number"),
     ("shared_fxvector", (1, 0.5), {}, TypeError, r"SharedFxvector: values\[1\] must be an integer"),
+    # atomic and uninterruptible modes
+    *[
+        row
+        for name in "call_as_atomic call_as_nonatomic call_as_uninterruptible".split()
+        for row in each(name, [None, *NO_FUNCTION], expect=f"{name}: thunk must be callable")
+    ],
+    *[
+        row
+        for name in "uninterruptible_lock_acquire uninterruptible_lock_release".split()
+        for row in each(name, [None, 1, SEMA], expect=f"{name}: lock must be an uninterruptible lock")
+    ],
 ]
 
 

@@ -20,10 +20,11 @@ from contextvars import copy_context
 from typing import Any
 
 import scheduler
-from scheduler import Task, block, current_driver, defer
+from scheduler import Task, block, current_driver, defer, here
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from .aio.background import Background
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
@@ -37,6 +38,7 @@ from .os_threads import OsThreads
 from .spawn import is_async
 from .sync import sync
 from .thread import Thread
+from .thread_group import ThreadGroup
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 _RECHECK = 1.0
@@ -88,9 +90,11 @@ class Runtime(scheduler.Runtime):
             raise refuse("Runtime", "seed", "an integer or None", seed, TypeError)
         super().__init__(workers, name=name, seed=seed)
         self.root = Custodian.root()
+        self._root_group: ThreadGroup | None = None
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
         self.blocking = Blocking(self)
+        self.asyncio: Background | None = Background(self)
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
 
@@ -125,6 +129,8 @@ class Runtime(scheduler.Runtime):
                 finally:
                     # By an exception here too: the main thread goes first, then the others.
                     self._shut_down()
+                    for hook in _hooks:
+                        hook()
         finally:
             if started:
                 self.close()
@@ -202,6 +208,12 @@ class Runtime(scheduler.Runtime):
         self.inject(reaper)
         self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
 
+    def close(self, patience: float = 5.0) -> list[threading.Thread]:
+        """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
+        if self.asyncio is not None:
+            self.asyncio.close(patience)
+        return super().close(patience)
+
     def __enter__(self) -> Runtime:
         self.start()
         return self
@@ -232,9 +244,14 @@ class Runtime(scheduler.Runtime):
         if isinstance(thread, OsThread):
             self.os_threads.freeze()
         else:
+            worker = here.driver
             with self.lock:
                 self.frozen += 1
             self.nudge()  # who is idle may now see that all are
+            worker.aside()
+            thaw.acquire()
+            worker.gate.acquire()
+            return True
         thaw.acquire()
         return True
 
@@ -256,6 +273,14 @@ class Runtime(scheduler.Runtime):
                 continue
             return True
         return False
+
+    @property
+    def root_group(self) -> ThreadGroup:
+        """The group of threads that were not made in another. The same object from start to close."""
+        with self.lock:
+            if self._root_group is None or self._root_group.key != self.key:
+                self._root_group = ThreadGroup.root(self.key)
+            return self._root_group
 
     def idle_evt(self, result: Evt) -> BaseEvt:
         """The base event of `idle`, which is ready when this runtime is idle."""
@@ -401,6 +426,14 @@ class _IdleEvt(BaseEvt):
             self._queue.clear()
         wake_all(entries, self.result)
         return bool(entries)
+
+
+_hooks: list[Callable[[], object]] = []
+
+
+def at_end(hook: Callable[[], object]) -> None:
+    """Have ``hook()`` called whenever a program has run, in an OS thread that is no worker."""
+    _hooks.append(hook)
 
 
 def run(main: Callable[..., Any], *args: Any, workers: int | None = None) -> Any:

@@ -20,6 +20,7 @@ from .errors import ContractError, check_callable, refuse
 from .evt import settle
 from .os_thread import Call, OsThread
 from .thread import Thread
+from .thread_group import GroupThread, ThreadGroup
 
 _CO_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
 
@@ -64,13 +65,18 @@ def thread(
     options = name is not None or keep is not True or suspend_to_kill is not False or pool is not None
     if options:
         _check_options(pool, keep, name, suspend_to_kill)
-    custodian = current_env.get().custodian
+    env = current_env.get()
+    custodian = env.custodian
+    group = env.group
     made: Thread
     if coroutine:
         coro = fn(*args)
-        made = Thread(
-            runtime.key, coro if type(coro) is CoroutineType else settle(coro), copy_context(), custodian
-        )
+        if type(coro) is not CoroutineType:
+            coro = settle(coro)
+        if group is None:
+            made = Thread(runtime.key, coro, copy_context(), custodian)
+        else:
+            made = in_group(runtime, coro, custodian, group)
     else:
         made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
     rare = driver.task._rare
@@ -88,7 +94,7 @@ def thread(
         _look_after(custodian, made)
     if not coroutine:
         runtime.os_threads.start(made)
-    elif driver.key == made.key and not driver.next:  # `Task.ready`, its usual case
+    elif driver.key == made.key and not driver.next and group is None:  # `Task.ready`, its usual case
         driver.next.append(made)
     else:
         made.ready()
@@ -102,19 +108,27 @@ def prepare(operation: str, fn: Callable[..., Any], args: tuple[Any, ...], custo
     runtime = None if driver is None else driver.home
     if runtime is None:
         raise NoRuntime(operation)
+    env = current_env.get()
     if custodian is None:
-        custodian = current_env.get().custodian
+        custodian = env.custodian
     made: Thread
     if is_async(fn):
         coro = fn(*args)
-        made = Thread(
-            runtime.key, coro if type(coro) is CoroutineType else settle(coro), copy_context(), custodian
-        )
+        if type(coro) is not CoroutineType:
+            coro = settle(coro)
+        made = in_group(runtime, coro, custodian, env.group)
     else:
         made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
     custodian.members.append(ref(made))
     _look_after(custodian, made)
     return made
+
+
+def in_group(runtime: Any, coro: Any, custodian: Any, group: ThreadGroup | None) -> Thread:
+    """A coroutine thread of ``group``; of the root if that is ``None`` or belongs to another runtime."""
+    if group is None or group.key != runtime.key:
+        return Thread(runtime.key, coro, copy_context(), custodian)
+    return GroupThread(runtime.key, coro, copy_context(), custodian, group)
 
 
 def start(made: Thread) -> None:
@@ -129,7 +143,7 @@ def _look_after(custodian: Any, made: Thread) -> None:
     try:
         custodian.look_after(made)
     except ContractError:
-        if type(made) is Thread:
+        if made.can_be_run:
             made.coro.close()  # it is not to be missed that it was never awaited
         raise
 

@@ -54,6 +54,7 @@ class DeterministicRuntime(Deterministic, Runtime):
         Deterministic.__init__(self, seed, name=name)
         self.os_threads: OsThreads = _BatonThreads(self)
         self.blocking = Blocking(self)
+        self.asyncio = None  # it has a clock and an order of its own
         if schedule is not None:
             self.random: Any = schedule if isinstance(schedule, _Decisions) else _Decisions(schedule)
 
@@ -151,6 +152,9 @@ class _BatonThreads(OsThreads):
     def give_way(self, thread: OsThread) -> None:
         self.runtime.inject(thread)
         self.block(thread, None)
+
+    def runs(self, thread: OsThread) -> bool:
+        return False  # the caller does
 
     def let_end(self, thread: OsThread) -> None:
         driver = current_driver()

@@ -1,6 +1,6 @@
 """Readiness of file descriptors, and the sleep of the worker that waits for it and for the timers.
 
-A descriptor is enrolled once, for both directions, and stays so until it is closed. From then on
+A descriptor is enrolled once and stays so until it is closed. From then on
 `Watched.on_ready` is called whenever something has *changed*: data came, there is room again, the other end
 has gone. So an operation that has to wait costs no system call: it tries first, and knows when trying again
 makes sense. The owner remembers what it was told; that is why nothing is lost if nobody waits at that moment.
@@ -44,8 +44,7 @@ class Watched(Protocol):
     """What can be enrolled: the owner of a descriptor."""
 
     fd: int
-    poller: Any  # the one by which it was wanted last; written here only
-    pollers: list[Any]  # all that it is enrolled in
+    pollers: list[Any]  # all that it is enrolled in; written here only
 
     def on_ready(self, what: int) -> None:
         """Readiness has changed: `READ`, `WRITE`, `END` or several. A hint; it may be stale. Any OS
@@ -77,7 +76,7 @@ class Poller:
     def want(self, watched: Watched, what: int) -> None:
         """Somebody waits for ``watched`` to be ready for ``what``. Under the owner's lock of that direction.
 
-        Callers may skip this if ``watched.poller`` is this one and `persistent`."""
+        Once is enough if the poller is `persistent`."""
         raise NotImplementedError
 
     persistent = True
@@ -139,7 +138,6 @@ class Poller:
         if self not in watched.pollers:
             watched.pollers.append(self)
         self._known[watched.fd] = weakref.ref(watched)
-        watched.poller = self
         self.busy = len(self._known)
 
     def _forget(self, watched: Watched, fd: int) -> bool:
@@ -159,10 +157,9 @@ class EpollPoller(Poller):
         super().__init__(nudge)
         self._epoll: Any = None
         self._wake = -1
+        self._asked: dict[int, int] = {}  # for which directions each descriptor is enrolled
 
     def want(self, watched: Watched, what: int) -> None:
-        if watched.poller is self:
-            return
         with self._lock:
             if self.closed:
                 return
@@ -173,13 +170,24 @@ class EpollPoller(Poller):
                 # Edge-triggered too: it need never be read.
                 self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
             known = self._known.get(watched.fd)
-            if known is None or known() is not watched:
-                mask = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+            enrolled = known is not None and known() is watched
+            # Writing is asked for with the first write that does not go through: most never have to wait, and
+            # each report of data that came would tell of room too. The kernel reports at once if it is
+            # ready already.
+            asked = what | (self._asked.get(watched.fd, 0) if enrolled else 0)
+            self._asked[watched.fd] = asked
+            mask = select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
+            if asked & READ:
+                mask |= select.EPOLLIN
+            if asked & WRITE:
+                mask |= select.EPOLLOUT
+            if enrolled:
+                self._epoll.modify(watched.fd, mask)
+            else:
                 try:
                     self._epoll.register(watched.fd, mask)
                 except FileExistsError:  # somebody closed the descriptor behind its owner's back
                     self._epoll.modify(watched.fd, mask)
-                # The kernel reports at once if it is ready already.
             self._remember(watched)
         if first and self._nudge is not None:
             self._nudge()
@@ -226,12 +234,13 @@ class EpollPoller(Poller):
                 watched = known[fd]()
             except KeyError:  # dropped meanwhile
                 continue
-            if watched is not None:
-                found = True
-                if flags & ~_ORDINARY:
-                    watched.on_ready(READ | WRITE | END)
-                else:
-                    watched.on_ready(_WHAT[flags & _ORDINARY])
+            if watched is None:
+                continue
+            found = True
+            if flags & ~_ORDINARY:
+                watched.on_ready(READ | WRITE | END)
+            else:
+                watched.on_ready(_WHAT[flags])
         self.dispatching.pop()
         return found
 
@@ -417,9 +426,4 @@ new_poller: type[Poller] = SelectorPoller
 if hasattr(select, "epoll") and hasattr(os, "eventfd"):
     new_poller = EpollPoller
     _ORDINARY = select.EPOLLIN | select.EPOLLOUT
-    _WHAT = {
-        0: 0,
-        select.EPOLLIN: READ,
-        select.EPOLLOUT: WRITE,
-        select.EPOLLIN | select.EPOLLOUT: READ | WRITE,
-    }
+    _WHAT = {0: 0, select.EPOLLIN: READ, select.EPOLLOUT: WRITE, _ORDINARY: READ | WRITE}

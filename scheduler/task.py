@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .runtime import Runtime
     from .timers import TimerQueue
+    from .worker import Worker
 
 type Waiter = list["Task"]
 """``[]`` until its task has parked, ``[task]`` while it waits, ``[]`` for ever once claimed."""
@@ -168,6 +169,10 @@ class Task:
         if runtime is not None:
             runtime.inject(self)
 
+    def give_way(self, worker: Worker) -> None:
+        """It yielded ``None`` in a step by `Worker.step`: to the back of the queue. On the worker."""
+        worker.queue.append(self)
+
     def finish(self, value: Any) -> None:
         """The coroutine returned. On the worker, outside any lock."""
 
@@ -181,3 +186,12 @@ class Task:
 
     def on_parked(self) -> None:
         """``pending`` was not zero after a park. On the worker; the task may already run elsewhere."""
+
+    def steady(self) -> bool:
+        """Whether it must not be stopped inside a step now. Any OS thread; exact in its own."""
+        return False
+
+    def wanted(self) -> bool:
+        """Whether it is to give up waiting for the place lock, because it is to be stopped. In its own OS
+        thread."""
+        return False

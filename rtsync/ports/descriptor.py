@@ -1,9 +1,8 @@
 """An open descriptor with a reading and a writing side, which two ports share.
 
-`read` and `write` try, and raise ``BlockingIOError`` where they would have to wait. The poller calls
-`on_ready`, and the sides are told. A descriptor number may be given to someone else the moment it is closed,
-so it is closed only when both sides have said that they are done, and each says so under the lock under which
-it reads or writes.
+`read` and `write` try, and raise ``BlockingIOError`` where they would have to wait. A descriptor number may
+be given to someone else the moment it is closed, so it is closed only when both sides have said that they are
+done, and each says so under the lock under which it reads or writes.
 
 Regular files, block devices and the like are always ready for the kernel, which then waits for the disk in
 the call; they are read and written directly (`always_ready`). A worker waits meanwhile; if that takes long,
@@ -29,7 +28,8 @@ class Side(Protocol):
     """A port, as its descriptor sees it."""
 
     def on_ready(self, look_closely: bool) -> None:
-        """Trying again makes sense. ``look_closely``: a short count does not mean that there is no more."""
+        """Trying again may make sense. ``look_closely``: something is out of the ordinary, so a short count
+        does not mean that there is no more. Any OS thread."""
 
 
 class Descriptor:
@@ -44,7 +44,6 @@ class Descriptor:
         "fd",
         "is_socket",
         "name",
-        "poller",
         "pollers",
         "reader",
         "short_means_empty",
@@ -55,7 +54,6 @@ class Descriptor:
         self._lock = Lock()
         self.fd = fd
         self.name = name
-        self.poller: Any = None
         self.pollers: list[Any] = []
         self.reader: Side | None = None
         self.writer: Side | None = None
@@ -78,7 +76,6 @@ class Descriptor:
         self._lock = Lock()
         self.fd = fd
         self.name = name
-        self.poller = None
         self.pollers = []
         self.reader = self.writer = None
         self._reading = reading
@@ -157,10 +154,12 @@ class Descriptor:
         except OSError:  # closed behind our back, or its last write failed; it is gone in any case
             pass
 
-    # -- for pollers -------------------------------------------------------------------------------
-
     def on_ready(self, what: int) -> None:
         """See `scheduler.poller.Watched`."""
+        if what == READ:
+            if (side := self.reader) is not None:
+                side.on_ready(False)
+            return
         if what & READ and (side := self.reader) is not None:
             side.on_ready(what >= END)
         if what & WRITE and (side := self.writer) is not None:

@@ -8,18 +8,22 @@ Source: Racket Reference 13.2 (Byte and string input), 13.1.11 (Port events).
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from inspect import markcoroutinefunction
+from os import read
 from typing import Any, Final
 
 from rtsync.errors import check_count, refuse
 from rtsync.evt import Evt
-from rtsync.waiter import NOT_READY
+from rtsync.waiter import NOT_READY, RETRY
+from scheduler import Parking, direct
 from scheduler.poller import READ
 
-from .errors import EOF, Failed, LineTooLong
+from .descriptor import Descriptor
+from .ends import end_of
+from .errors import EOF, Failed, LineTooLong, given
 from .lines import finder
-from .port import Port, PortEvt, Request, performing
+from .port import Port, PortEvt, Request, check_encoding, performing
 
 LEAST_READ: Final = 1 << 14
 MOST_READ: Final = 1 << 18
@@ -45,13 +49,25 @@ class InputPort(Port):
     _what = READ
     _kind = "input port"
 
-    def __init__(self, end: Any, name: str, *, encoding: str = "utf-8", errors: str = "replace") -> None:
+    def __init__(
+        self, source: Any, name: str | None = None, *, encoding: str = "utf-8", errors: str = "replace"
+    ) -> None:
+        """Reads from ``source``: a descriptor or a socket, which becomes the port's, a file object, or bytes.
+        ``encoding`` and ``errors`` say how lines become text.
+
+        A port over a descriptor belongs to the current custodian, which closes it when it is shut down."""
+        check_encoding("InputPort", encoding, errors)
+        end, name = end_of("InputPort", source, name, True)
         super().__init__(end, name, encoding, errors)
+        if isinstance(end, Descriptor):
+            end.reader = self
         self._buffer: Any = b""  # bytes, or a bytearray once something had to be put together
         self._start = 0  # where in it what was not taken begins
         self._pos = 0  # bytes taken since the beginning
         self._size = LEAST_READ
         self._ended_input = False
+        if end is not source:
+            self._adopt()
 
     # -- operations ----------------------------------------------------------------------------------
 
@@ -60,8 +76,9 @@ class InputPort(Port):
         """Wait for at least one byte, and take as many as are there, at most ``n``; `EOF` at the end.
 
         Source: Racket Reference, ``read-bytes-avail!``."""
-        check_count("read_bytes_avail", "n", n, 1)
-        return self._read_bytes_avail(Avail(self, n))  # type: ignore[no-any-return]
+        if type(n) is not int or n < 1:
+            check_count("read_bytes_avail", "n", n, 1)
+        return self._read_bytes_avail(n)
 
     @markcoroutinefunction
     def read_bytes(self, n: int) -> Coroutine[Any, Any, Any]:
@@ -109,7 +126,38 @@ class InputPort(Port):
         """Bytes that have been received and not yet taken."""
         return len(self._buffer) - self._start
 
-    _read_bytes_avail = performing("InputPort.read_bytes_avail")
+    @direct
+    def _read_bytes_avail(self, n: int) -> Generator[Parking, Any, Any]:
+        # What `performing` does, with the usual case first: data has come and nobody else waits.
+        lock = self._lock
+        while True:
+            lock.acquire()
+            try:
+                value: Any = None
+                if not self._queue and n >= self._size and self._start == len(self._buffer):
+                    value = self._grab()
+                if value is None:
+                    request = Avail(self, n)
+                    value = request._poll()
+                    if value is NOT_READY:
+                        waiter: list[Any] = []
+                        self._enqueue(waiter, None, request)
+            except BaseException:
+                lock.release()
+                raise
+            if value is not NOT_READY:
+                lock.release()
+                break
+            try:
+                value = yield waiter, lock
+            except BaseException:
+                self._left()
+                raise
+            if value is not RETRY:
+                break
+            self._left()
+        return value if type(value) is bytes else given(value)
+
     _read_bytes = performing("InputPort.read_bytes")
     _read_all = performing("InputPort.read_all")
     _read_line = performing("InputPort.read_line")
@@ -200,6 +248,65 @@ class InputPort(Port):
 
     def _request(self) -> Request:
         return Readable(self)
+
+    def _grab(self) -> bytes | None:
+        """Read a block that need not go through the buffer, which is empty: or ``None``."""
+        if not self._ready or self._fd < 0 or self._ended_input or self._error is not None:
+            return None
+        size = self._size
+        try:
+            data = read(self._fd, size)
+        except BlockingIOError:
+            self._ready = False
+            return None
+        except Exception as error:
+            self._error = Failed(error)
+            return None
+        got = len(data)
+        if not got:
+            self._ended_input = True
+            return None
+        self._pos += got
+        if got < size:
+            if not self._look_closely:
+                self._ready = False
+        elif size < MOST_READ:
+            self._size = size * 4
+        return data
+
+    def on_ready(self, look_closely: bool) -> None:
+        lock = self._lock
+        lock.acquire()
+        self._ready = True
+        if look_closely:
+            self._look_closely = True
+        queue = self._queue
+        if queue:
+            waiter, case, request = queue[0]
+            if (
+                len(queue) == 1
+                and type(request) is Avail
+                and request._n >= self._size
+                and self._start == len(self._buffer)
+                and (data := self._grab()) is not None
+            ):
+                # The usual case of `_serve`, at a third of its time.
+                try:
+                    task = waiter.pop()
+                except IndexError:  # it has just been stopped: the data is for the next one
+                    self._pos -= len(data)
+                    self._put(data)
+                    self._serve()
+                    lock.release()
+                    return
+                queue.clear()
+                self._unhold()
+                lock.release()
+                task.value = data if case is None else (case, data)
+                task.ready()
+                return
+            self._serve()
+        lock.release()
 
     def _fill(self) -> bool:
         """Read from the source if that makes sense: whether something has changed."""

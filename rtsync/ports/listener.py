@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from rtsync.evt import Evt
 from rtsync.waiter import NOT_READY
-from scheduler import current_driver, defer, nested, poller_here
+from scheduler import current_driver, defer, nested
 from scheduler.poller import READ
 
 from .descriptor import Descriptor
@@ -191,12 +191,11 @@ class Listener(Port):
         return Acceptable(self)
 
     def _want(self) -> None:
+        new = self._wanted
         super()._want()
-        if len(self._ears) > 1:
-            poller = poller_here()
+        if len(self._ears) > 1 and (self._wanted is not new or not self._wanted.persistent):
             for ear in self._ears[1:]:
-                if ear.descriptor.poller is not poller or not poller.persistent:
-                    poller.want(ear.descriptor, READ)
+                self._wanted.want(ear.descriptor, READ)
 
     def _fill(self) -> bool:
         """Take a connection from the kernel: whether something has changed."""

@@ -16,18 +16,22 @@ Source: Racket Reference 13.3 (Byte and string output), 13.1.3 (buffering), 13.1
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from inspect import markcoroutinefunction
+from os import write
 from typing import Any, Final
 
-from rtsync.errors import refuse
+from rtsync.errors import check_count, refuse
 from rtsync.evt import Evt, guard
-from rtsync.waiter import NOT_READY
+from rtsync.waiter import NOT_READY, RETRY
+from scheduler import Parking, direct
 from scheduler.poller import WRITE
 
-from .errors import Failed
+from .descriptor import Descriptor
+from .ends import end_of
+from .errors import Failed, given
 from .input import DONE
-from .port import Port, PortEvt, Request, performing
+from .port import Port, PortEvt, Request, check_encoding, performing
 
 BLOCK: Final = 1 << 12
 """Bytes that are collected before they are sent, unless someone flushes."""
@@ -68,15 +72,26 @@ class OutputPort(Port):
 
     def __init__(
         self,
-        end: Any,
-        name: str,
+        sink: Any,
+        name: str | None = None,
         *,
         encoding: str = "utf-8",
         errors: str = "strict",
         buffer: str = "block",
         limit: int = LIMIT,
     ) -> None:
+        """Writes to ``sink``: a descriptor or a socket, which becomes the port's, or a file object.
+        ``encoding`` and ``errors`` say how text becomes bytes; ``buffer``: see `buffering`; ``limit``: bytes
+        that may be pending before writers wait.
+
+        A port over a descriptor belongs to the current custodian, which closes it when it is shut down."""
+        check_encoding("OutputPort", encoding, errors)
+        check_mode("OutputPort", buffer)
+        check_count("OutputPort", "limit", limit)
+        end, name = end_of("OutputPort", sink, name, False)
         super().__init__(end, name, encoding, errors)
+        if isinstance(end, Descriptor):
+            end.writer = self
         self._chunks: deque[bytes] = deque()
         self._offset = 0  # of the first chunk, what was sent
         self._pending = 0
@@ -86,6 +101,8 @@ class OutputPort(Port):
         self._limit = limit
         self._closing = False  # no more is taken; it closes as soon as all was sent
         self._tell = True  # the other end, when it closes
+        if end is not sink:
+            self._adopt()
 
     # -- operations ----------------------------------------------------------------------------------
 
@@ -97,7 +114,7 @@ class OutputPort(Port):
         A thread that is killed or broken in it has written all or nothing: once the bytes are the port's,
         they are sent.
         Source: Racket Reference, ``write-bytes``, ``write-string``."""
-        return self._write(Write(self, self._bytes("write", data), flush))  # type: ignore[no-any-return]
+        return self._write(data if type(data) is bytes else self._bytes("write", data), flush)
 
     @markcoroutinefunction
     def write_bytes_avail(self, data: Any) -> Coroutine[Any, Any, int]:
@@ -128,7 +145,45 @@ class OutputPort(Port):
         self._mode = check_mode("buffering", mode[0])
         return None
 
-    _write = performing("OutputPort.write")
+    @direct
+    def _write(self, data: bytes, flush: bool) -> Generator[Parking, Any, Any]:
+        # What `performing` does, with the usual case first: nothing is pending, and there is room.
+        lock = self._lock
+        request: Any = None
+        while True:
+            lock.acquire()
+            try:
+                value: Any = NOT_READY
+                if request is None:
+                    if flush and self._fd >= 0 and self._ready and not self._pending and not self._closing:
+                        value = self._write_through(data)
+                    if value is NOT_READY:
+                        request = Write(self, data, flush)
+                if value is NOT_READY:
+                    value = request._poll()
+                    if value is NOT_READY:
+                        waiter: list[Any] = []
+                        self._enqueue(waiter, None, request)
+            except BaseException:
+                lock.release()
+                raise
+            if value is NOT_READY:
+                try:
+                    value = yield waiter, lock
+                except BaseException:
+                    self._left()
+                    raise
+                if value is RETRY:
+                    self._left()
+                    continue
+            else:
+                lock.release()
+            if type(value) is int:
+                return value
+            if type(value) is not Sent:
+                return given(value)
+            request = value
+
     _write_bytes_avail = performing("OutputPort.write_bytes_avail")
     _flush = performing("OutputPort.flush")
     _finish_closing = performing("OutputPort.close")
@@ -221,6 +276,27 @@ class OutputPort(Port):
 
     def _request(self) -> Request:
         return Writable(self)
+
+    def _write_through(self, data: bytes) -> Any:
+        """Hand ``data`` to the kernel, nothing being pending: its size, or what is to be waited for.
+        `NOT_READY`: nothing has been written."""
+        size = len(data)
+        try:
+            sent = write(self._fd, data) if size else 0
+        except BlockingIOError:
+            self._ready = False
+            return NOT_READY
+        except Exception as error:
+            self._fail(error)
+            return self._error
+        self._total += size
+        if sent == size:
+            return size
+        self._chunks.append(data[sent:])
+        self._pending = size - sent
+        self._ready = self._look_closely
+        self._drain()
+        return Sent(self, self._total, True, size) if self._pending else size
 
     def _accept(self, data: bytes, flush: bool) -> None:
         """Take ``data``, and send what is to be sent now."""
@@ -344,6 +420,7 @@ class OutputPort(Port):
     def _finish_close(self) -> None:
         """All was sent, or never will be."""
         self._closed = True
+        self._fd = -1
         if self._queue:
             self._serve()
         self._unhold()
@@ -450,7 +527,7 @@ class WriteAvail(Writing):
             port._drain()
             if port._pending or port._end.unsent:
                 return self._over()
-        return True if port._ready else NOT_READY
+        return True if port._ready or not self._data else NOT_READY
 
     def _take(self, found: Any) -> Any:
         if found is not True:

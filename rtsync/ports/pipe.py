@@ -98,6 +98,7 @@ class PipeInput(InputPort):
     def _fill(self) -> bool:
         output = self._end._output
         if not output._pending:
+            output._ready = True  # what comes now is wanted even if the pipe is full
             return False
         start = output._offset
         part = output._chunks[0][start : start + self._end._limit]

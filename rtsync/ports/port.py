@@ -17,17 +17,19 @@ Source: Racket Reference 13.1 (Encodings and ports), 13.1.11 (Port events).
 
 from __future__ import annotations
 
+import codecs
 from _thread import RLock
 from collections.abc import Generator
 from types import FunctionType
 from typing import Any
 
 from rtsync.custodian import current_custodian_or_none
-from rtsync.errors import ContractError
+from rtsync.errors import ContractError, refuse
 from rtsync.evt import BaseEvt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, WaitQueue, give
 from scheduler import NoRuntime, Parking, defer, direct, here, nested, poller_here
 
+from .descriptor import Descriptor
 from .errors import Failed, PortClosed
 
 
@@ -97,12 +99,14 @@ class Port(BaseEvt):
         "_closed",
         "_end",
         "_error",
+        "_fd",
         "_held",
         "_lock",
         "_look_closely",
         "_queue",
         "_ready",
         "_self_request",
+        "_wanted",
         "_watched",
         "encoding",
         "errors",
@@ -116,6 +120,9 @@ class Port(BaseEvt):
         self._queue = WaitQueue()
         self._end = end  # a descriptor, one side of TLS or of a pipe
         self._watched = end.watched
+        # Hot paths skip a call where the end is a plain descriptor; -1 where it is not, and once closed.
+        self._fd = end.fd if type(end) is Descriptor and not end.always_ready else -1
+        self._wanted: Any = None  # the poller that was asked last
         self._ready = True  # trying makes sense
         self._look_closely = not end.short_means_empty
         self._error: Failed | None = None  # of the descriptor; for all operations from now on
@@ -152,11 +159,12 @@ class Port(BaseEvt):
     def _want(self) -> None:
         """Be told by the poller of this thread's runtime, and be kept alive by it meanwhile. Holds _lock."""
         poller = poller_here()
-        if poller not in self._held:
+        if not self._held or poller not in self._held:
             self._held.append(poller)
             poller.waiting.add(self)
-        if self._watched.poller is not poller or not poller.persistent:
+        if self._wanted is not poller or not poller.persistent:
             poller.want(self._watched, self._what)
+            self._wanted = poller
 
     def _unhold(self) -> None:
         """No thread waits any more. Holds _lock."""
@@ -267,6 +275,7 @@ class Port(BaseEvt):
             if self._closed:
                 return False
             self._closed = True
+            self._fd = -1
             queue, self._queue = self._queue, WaitQueue()
             self._unhold()
             refusal = self._refusal()
@@ -342,3 +351,21 @@ def performing(name: str) -> Any:
     method = direct(FunctionType(_perform.__code__, globals(), name.rpartition(".")[2]))
     method.__qualname__ = name
     return method
+
+
+def check_encoding(operation: str, encoding: object, errors: object) -> None:
+    """Refuse what is no encoding, or no way to treat errors."""
+    if not isinstance(encoding, str):
+        raise refuse(operation, "encoding", "the name of an encoding", encoding, TypeError)
+    if not isinstance(errors, str):
+        raise refuse(operation, "errors", "the name of an error handler", errors, TypeError)
+    if encoding != "utf-8":
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise refuse(operation, "encoding", "the name of an encoding", encoding, ValueError) from None
+    if errors not in ("replace", "strict"):
+        try:
+            codecs.lookup_error(errors)
+        except LookupError:
+            raise refuse(operation, "errors", "the name of an error handler", errors, ValueError) from None

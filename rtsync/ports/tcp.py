@@ -22,6 +22,7 @@ from rtsync.evt import Evt
 from rtsync.waiter import NOT_READY
 
 from .descriptor import Descriptor
+from .files import path_of
 from .input import InputPort
 from .listener import Listener
 from .output import OutputPort, Writing
@@ -60,7 +61,6 @@ def make_ports(conn: socket.socket, address: Any, encoding: str = "utf-8") -> tu
     end = Descriptor.of_socket(conn.detach(), name, True, True)
     inp = InputPort(end, name, encoding=encoding)
     out = OutputPort(end, name, encoding=encoding)
-    end.reader, end.writer = inp, out
     try:
         inp._adopt()
         out._adopt()
@@ -150,7 +150,7 @@ def unix_listen(path: str | os.PathLike[str], *, backlog: int = BACKLOG, encodin
     closed.
 
     Source: Racket Reference 15.12 (Unix domain sockets)."""
-    where = _path("unix_listen", path)
+    where = path_of("unix_listen", path)
     check_count("unix_listen", "backlog", backlog, 1)
     _check_custodian("unix_listen")
     sock = _bind(socket.AF_UNIX, where, backlog, False)
@@ -165,14 +165,6 @@ def unix_listen(path: str | os.PathLike[str], *, backlog: int = BACKLOG, encodin
     except BaseException:
         sock.close()
         raise
-
-
-def _path(operation: str, path: object) -> str:
-    if isinstance(path, (str, os.PathLike)):
-        where = os.fspath(path)
-        if isinstance(where, str):
-            return where
-    raise refuse(operation, "path", "a path", path, TypeError)
 
 
 def tcp_accept(listener: Listener) -> Coroutine[Any, Any, tuple[InputPort, OutputPort]]:
@@ -256,7 +248,7 @@ def unix_connect(
     """Connect to a Unix socket; the ports of the connection.
 
     Source: Racket Reference, ``unix-socket-connect``."""
-    return _connect_unix(_path("unix_connect", path), encoding)
+    return _connect_unix(path_of("unix_connect", path), encoding)
 
 
 async def _connect_unix(path: str, encoding: str) -> tuple[InputPort, OutputPort]:
@@ -296,7 +288,6 @@ async def _connected(sock: socket.socket) -> None:
     """Wait until the kernel has connected ``sock`` or has given up."""
     end = Descriptor.of_socket(os.dup(sock.fileno()), "connection", False, True)
     attempt = OutputPort(end, "connection")
-    end.writer = attempt
     try:
         while True:
             attempt._ready = False

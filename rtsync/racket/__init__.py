@@ -16,11 +16,13 @@ One file for each area:
 * `core`: threads, mailboxes, semaphores, channels, events, breaks, custodians;
 * `control`: breaks around a wait, nested threads, boxes, groups;
 * `places`: places and place channels;
-* `shared`: shared vectors.
+* `shared`: shared vectors;
+* `atomic`: atomic and uninterruptible modes.
 """
 
 # ruff: noqa: F403
-from . import control, core, places, shared
+from . import atomic, control, core, places, shared
+from .atomic import *
 from .control import *
 from .core import *
 from .places import *
@@ -31,3 +33,4 @@ __all__ += core.__all__
 __all__ += control.__all__
 __all__ += places.__all__
 __all__ += shared.__all__
+__all__ += atomic.__all__

@@ -1,6 +1,7 @@
-"""Nested threads, breaks around a wait, break parameterizations, custodian boxes, under their Racket names.
+"""Nested threads, breaks around a wait, break parameterizations, custodian boxes, thread groups.
 
-The order is that of the reference: threads, semaphores, events, breaks, custodian boxes.
+All under their Racket names, in the order of the reference: threads, semaphores, events, breaks, custodian
+boxes, thread groups.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rtsync.evt import call
 from rtsync.nested import call_in_nested_thread as _call_in_nested_thread
 from rtsync.semaphore import Semaphore, call_holding
 from rtsync.sync import sync as _sync
+from rtsync.thread_group import ThreadGroup, current_thread_group
 from scheduler.safepoint import transparent
 
 __all__ = [
@@ -22,10 +24,13 @@ __all__ = [
     "call_with_break_parameterization",
     "call_with_semaphore_enable_break",
     "current_break_parameterization",
+    "current_thread_group",
     "custodian_box_value",
     "is_break_parameterization",
     "is_custodian_box",
+    "is_thread_group",
     "make_custodian_box",
+    "make_thread_group",
     "semaphore_wait_enable_break",
     "sync_enable_break",
     "sync_timeout_enable_break",
@@ -159,3 +164,22 @@ def custodian_box_value(cb: CustodianBox) -> Any:
     Source: Racket Reference 14.7, ``custodian-box-value``."""
     _check("custodian_box_value", "cb", cb, CustodianBox, "a custodian box")
     return cb.value
+
+
+# -- thread groups -----------------------------------------------------------------------------
+
+
+# current_thread_group: the same under both names.
+
+
+def make_thread_group(group: ThreadGroup | None = None) -> ThreadGroup:
+    """A new thread group in ``group``, by default in the current one. It and each of its members share the
+    processor equally with their siblings.
+
+    Source: Racket Reference 14.11, ``make-thread-group``."""
+    return ThreadGroup(group)
+
+
+def is_thread_group(v: object) -> bool:
+    """Whether ``v`` is a thread group. Source: Racket Reference 14.11, ``thread-group?``."""
+    return isinstance(v, ThreadGroup)

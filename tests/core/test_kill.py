@@ -535,6 +535,26 @@ async def test_clean_up_of_a_blocked_thread_that_computes_may_finish_while_anoth
     assert log == ["computes", 1999000]
 
 
+@pytest.mark.rtsync(workers=2, runs=3)
+async def test_a_thread_that_waits_in_the_standard_library_goes_no_further():
+    log, event = [], threading.Event()
+
+    def wait():
+        log.append("begun")
+        event.wait()
+        log.append("went on")
+
+    t = thread(wait)
+    while not log:
+        await sleep(0)
+    t.kill()
+    event.set()  # and the condition variable inside it is intact
+    await t.wait()
+    event.clear()
+    assert not event.wait(0.0001)
+    assert log == ["begun"]
+
+
 @pytest.mark.parametrize("backed", [False, True])
 @pytest.mark.rtsync(workers=2, runs=3)
 async def test_clean_up_after_a_c_call_is_run(backed):

@@ -1,0 +1,165 @@
+"""The asyncio loop of a runtime: an OS thread of its own, from the first use to the end of the runtime.
+
+Its tasks are *driven* (see `drive`): they may await operations of ours directly. ``here.driver`` is set
+there, so `thread` and the like know the runtime; a task sees the context of the thread that has called `run`,
+so it has that thread's custodian.
+
+For deadlock detection the loop counts as an OS thread of the program: it may have connections, timers
+and servers, so as long as it lives nobody can tell that nothing will ever happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from scheduler import OsDriver, OsTask, here
+
+from .drive import drive
+
+if TYPE_CHECKING:
+    from rtsync.runtime import Runtime
+
+    from .crossing import Crossing
+
+
+def driven(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
+) -> asyncio.Task[Any]:
+    """The task factory of the loop."""
+    outer: Any = drive(coro)
+    outer.__name__ = getattr(coro, "__name__", "task")
+    outer.__qualname__ = getattr(coro, "__qualname__", "task")
+    return asyncio.Task(outer, loop=loop, **options)
+
+
+class Background:
+    """What a runtime has of asyncio: at most one living loop."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        self._loop: LoopThread | None = None
+
+    def post(self, crossing: Crossing) -> None:
+        """Begin a crossing, on the loop, which is started if there is none. Any OS thread."""
+        while True:
+            with self._lock:
+                loop = self._loop
+                if loop is None or loop.ended:
+                    loop = self._loop = LoopThread(self._runtime)
+            if loop.post(crossing):
+                return
+
+    def is_here(self) -> bool:
+        """Whether this OS thread is that of the loop."""
+        loop = self._loop
+        return loop is not None and loop.os_thread is threading.current_thread()
+
+    def close(self, patience: float) -> None:
+        """End the loop: its tasks are cancelled. Waits at most ``patience`` seconds for them."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close(patience)
+
+
+class LoopThread:
+    """One loop and its OS thread."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Starts it. Raises what the system has against that."""
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        self._crossings: set[Crossing] = set()  # posted, and not ended
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
+        self.ended = False
+        failure: list[BaseException] = []
+        started = threading.Lock()
+        started.acquire()
+        self.os_thread = threading.Thread(
+            target=self._main, args=(started, failure), name=f"{runtime.name}-asyncio", daemon=True
+        )
+        self.os_thread.start()
+        started.acquire()
+        if failure:
+            raise failure[0]
+
+    def post(self, crossing: Crossing) -> bool:
+        """Begin a crossing; whether that was possible. Any OS thread."""
+        with self._lock:
+            # Under the lock: the end of the loop finds it among the crossings, or we find the end.
+            if self.ended:
+                return False
+            assert self._loop is not None
+            try:
+                crossing.post(self._loop, self._begin)
+            except RuntimeError:  # somebody has closed the loop, and `_main` is about to notice
+                self.ended = True
+                return False
+            self._crossings.add(crossing)
+            return True
+
+    def close(self, patience: float) -> None:
+        """See `Background.close`."""
+        with self._lock:
+            self._stopping = True
+            if self._loop is not None:
+                try:
+                    self._loop.call_soon_threadsafe(self._loop.stop)
+                except RuntimeError:
+                    pass  # closed already
+        self.os_thread.join(patience)
+
+    # -- in its OS thread from here on -----------------------------------------------------------
+
+    def _begin(self, crossing: Crossing) -> None:
+        if self._stopping:
+            crossing.refuse(None)
+            self._end(crossing)
+        else:
+            crossing.begin(self._end)
+
+    def _end(self, crossing: Crossing) -> None:
+        with self._lock:
+            self._crossings.discard(crossing)
+
+    def _main(self, started: Any, failure: list[BaseException]) -> None:
+        here.driver = OsDriver(_LoopTask(), self._runtime)
+        error: BaseException | None = None
+        try:
+            with asyncio.Runner() as runner:
+                self._loop = loop = runner.get_loop()
+                loop.set_task_factory(driven)
+                started.release()
+                while not self._stopping and not loop.is_closed():
+                    try:
+                        loop.run_forever()
+                    except (KeyboardInterrupt, SystemExit):
+                        pass  # of a task, which ends by it: it is for who waits for that
+        except BaseException as why:
+            error = why
+        finally:
+            del here.driver
+        with self._lock:
+            self.ended = True
+            left, self._crossings = self._crossings, set()
+        for crossing in left:
+            crossing.refuse(error)
+        if self._loop is None:
+            assert error is not None
+            failure.append(error)
+            started.release()
+
+
+class _LoopTask(OsTask):
+    """The task of the loop's driver, for operations of ours that callbacks of asyncio call."""
+
+    __slots__ = ("_rare",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rare = None

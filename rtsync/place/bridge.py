@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -44,7 +43,7 @@ from typing import Any, Final
 from shm import Segment, attach
 
 from . import channel as channels
-from .packet import EMPTY, FULL, GONE, LATER, Attachment, Fd, Packet, receive, transmit
+from .packet import EMPTY, FULL, GONE, LATER, Attachment, Fd, Packet, Pipe, receive, transmit
 
 WINDOW: Final = 4 << 20
 BATCH: Final = 8 << 20
@@ -209,7 +208,7 @@ class Bridge:
             memory = self._memory_in(packed)
             return Attachment(kind, info, memory if isinstance(memory, Segment) else Segment.copy_of(memory))
         if kind == "channel":
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours, theirs = Pipe.pair()
             Link(self, packed, ours).listen()
             return Attachment(kind, info, Fd(theirs.detach()))
         read, write = os.pipe()
@@ -218,8 +217,7 @@ class Bridge:
 
     def _new_link(self, fd: int, ident: Any) -> Link:
         number, self._next = self._next, self._next + 2
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
-        link = Link(self, number, sock, ident)
+        link = Link(self, number, Pipe(fd), ident)
         # An end that crosses twice arrives in the same process, which keeps one of the two: that which reads.
         if self._hearing.setdefault(ident, link) is link:
             link.listen()
@@ -289,9 +287,9 @@ class _Reader:
 
 
 class Link(_Reader):
-    """A socket of messages."""
+    """A socket of messages, which belongs to the link."""
 
-    def __init__(self, bridge: Bridge, number: int, sock: socket.socket, ident: Any = None) -> None:
+    def __init__(self, bridge: Bridge, number: int, sock: Pipe, ident: Any = None) -> None:
         sock.setblocking(False)
         super().__init__(bridge, number, sock.fileno())
         self.ident = ident

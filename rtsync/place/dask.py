@@ -45,7 +45,7 @@ from .local import LocalLocation
 from .location import PlaceLocation
 from .log import PlaceEvent
 from .message import pack_own, unpack
-from .packet import Packet
+from .packet import Packet, Pipe
 
 PATIENCE: Final = 5.0
 """Seconds that a call waits at the worker for something to bring."""
@@ -112,7 +112,7 @@ class DaskPlace:
         self.id = next(_ids)
         self._client = client
         self._options = options
-        self._control = control
+        self._control = Pipe(control.detach())
         self._streams = streams
         self._bridge: Bridge | None = None
         self._main: asyncio.Task[None] | None = None
@@ -172,7 +172,7 @@ class DaskPlace:
         found = await actor.open(self.id, name, ERR in self._streams)
         loop = asyncio.get_running_loop()
         bridge = self._bridge = Bridge(loop, near=True, same_host=name is not None and _can_attach(found))
-        Link(bridge, CONTROL, self._control.dup()).listen()
+        Link(bridge, CONTROL, self._control).listen()
         while self._streams:
             Sink(bridge, *self._streams.popitem())
         if self._killed:
@@ -283,7 +283,7 @@ class Session:
         self._probe = Segment(1) if same_host else None
         self.probe_name = None if self._probe is None else _name(self._probe)
         self._bridge = Bridge(self.loop, near=False, same_host=same_host)
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        near, far = Pipe.pair()
         pipes = [os.pipe() for _ in range(1 + own_err)]
         try:
             self._body = LocalLocation().launch(far, pipes[0][1], pipes[-1][1], None)

@@ -1,7 +1,6 @@
 """A bridge: what is put into a socket at one side comes out at the other. Both are in one event loop here."""
 
 import asyncio
-import gc
 import os
 import socket
 
@@ -12,7 +11,7 @@ from rtsync.place import bridge as bridges
 from rtsync.place.bridge import CONTROL, ERR, IN, OUT, WINDOW, Bridge, Link, Sink, Source
 from rtsync.place.channel import place_channel
 from rtsync.place.message import pack, pack_own, unpack
-from rtsync.place.packet import EMPTY, FULL, GONE, SENT, Fd, receive, transmit
+from rtsync.place.packet import EMPTY, FULL, GONE, SENT, Fd, Pipe, receive, transmit
 from shm import SharedBytes, SharedFxvector
 
 
@@ -23,8 +22,8 @@ class Tunnel:
         loop = asyncio.get_running_loop()
         self.near = Bridge(loop, near=True, same_host=same_host)
         self.far = Bridge(loop, near=False, same_host=same_host)
-        self.here, mine = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.there, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.here, mine = Pipe.pair()
+        self.there, theirs = Pipe.pair()
         for sock in (self.here, self.there):
             sock.setblocking(False)
         Link(self.near, CONTROL, mine).listen()
@@ -67,7 +66,6 @@ async def until(condition):
 
 
 async def put(sock, packet):
-    gc.collect()
     while transmit(sock, packet) is not SENT:
         await asyncio.sleep(0.001)
 

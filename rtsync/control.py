@@ -112,7 +112,7 @@ class Rare:
         self.beneficiaries: list[Any] | None = None  # weak references: resumed with us
         self.breaks: Breaks | None = None  # None: enabled
         self.dead_evt: Latch | None = None
-        self.given = False  # the operation at which it was interrupted last had happened all the same
+        self.given: Any = RETRY  # what the operation gave, all the same, at which it was interrupted last
         self.keep = True  # the result
         self.killed: Any = None  # weak reference to the `ThreadKilled` that was raised last
         self.kind: str | None = None  # of the pending break
@@ -564,9 +564,9 @@ class Controlled(Task):
         error = self.interruption(parked)
         if error is None:
             return True
+        self._rarely().given = RETRY if parked else self.value
         # Nothing may be left of the value: who is given none (a putter) would find it at its next operation.
         self.value = None
-        self._rarely().given = not parked
         here.driver.step(self, self.coro.throw, error)
         return False
 
@@ -695,9 +695,9 @@ class Controlled(Task):
         """Whether it runs right now. A hint."""
         return not self.waiter and self._os_thread() is not None
 
-    def give_up(self, given: bool) -> None:
+    def give_up(self, given: bool, value: Any) -> None:
         """See `scheduler.osthread`."""
-        self._rarely().given = given
+        self._rarely().given = value if given else RETRY
 
     def _end_as(self, state: int, outcome: Any) -> None:
         raise NotImplementedError
@@ -752,6 +752,21 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     me = current_or_none()
     if me is not None and me._state >= RESULT:  # a scope is shut down by the end of one of its threads
         me = None
+    home = getattr(current_driver(), "home", None)
+    if home is None:
+        myself = _kill_others(threads, really, me)
+    else:
+        with home.as_worker():
+            myself = _kill_others(threads, really, me)
+    if myself:
+        with me._lock:
+            me.pending |= KILL
+        if not me.steady():
+            raise me._killing()
+
+
+def _kill_others(threads: list[Any], really: bool, me: Any) -> bool:
+    """Kill all of ``threads`` but ``me``; whether that is among them."""
     myself = False
     targets: list[Any] = []
     held: list[Any] = []
@@ -783,11 +798,7 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
         for target in held:
             _act(target, KILL)
         _settle(targets, KILL, me)
-    if myself:
-        with me._lock:
-            me.pending |= KILL
-        if not me.steady():
-            raise me._killing()
+    return myself
 
 
 def _act(target: Any, bit: int) -> None:

@@ -58,7 +58,7 @@ class OsThread(Thread):
                 return False
             self.value = RETRY
             return True
-        return False
+        return bool(self._threads.unqueue(self))
 
     def on_parked(self) -> None:
         if not self.pending & NO_BLOCK:

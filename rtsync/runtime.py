@@ -15,7 +15,7 @@ import time
 import traceback
 from _thread import RLock
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from typing import Any
 
@@ -263,6 +263,10 @@ class Runtime(scheduler.Runtime):
             with self.lock:
                 self.frozen -= 1
         thaw.release()
+
+    def as_worker(self) -> AbstractContextManager[object]:
+        """A block in which an OS-backed thread of ours may make the steps of others, if it ever may."""
+        return nullcontext()
 
     def unqueue(self, task: Task) -> bool:
         """Take a task out of whatever run queue it is in; whether it was in one. Any OS thread."""

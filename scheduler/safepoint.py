@@ -5,9 +5,10 @@ function) are on, for the whole process; the callback looks whether the task tha
 its own OS thread is asked for and whether it is interruptible here, and if so calls its ``at_safepoint``,
 which may raise or block. When no request is outstanding the events are off and cost nothing.
 
-A task is interruptible where no code of ours is on its stack above the worker's loop, save for functions
-marked `transparent`, which call users' code and hold no lock; nor code of a few modules of the standard
-library that would be torn. So neither our own invariants nor those of
+A task is interruptible in users' code, where no code of ours is on its stack above the worker's loop save for
+functions marked `transparent`, which call users' code and hold no lock, nor code of a few modules of the
+standard library that would be torn. In the transparent functions themselves it is not: an operation that has
+happened is to give its result. So neither our own invariants nor those of
 the libraries that we call can be torn; nor is a user's clean-up that a garbage collection has started in the
 middle of one of our functions.
 """
@@ -199,7 +200,7 @@ def interruptible(frame: Any, task: Any) -> bool:
             # Above the loop stands the task's own code; else it is a finalizer that runs in the loop.
             coro_code = getattr(task.coro, "cr_code", None)
             return inner is not None and (coro_code is None or inner is coro_code)
-        if code not in _transparent and code.co_filename.startswith(own):
+        if code.co_filename.startswith(own) and (inner is None or code not in _transparent):
             return False
         if code.co_name == "__del__" or code.co_filename.startswith(_SPARED):
             return False

@@ -190,3 +190,35 @@ async def put_points(channel):
 
 def never_listens(channel):
     time.sleep(600)
+
+
+async def put_for_ever(channel):
+    n = 0
+    while True:
+        channel.put((n, b"x" * 3000, bytes(70_000) if n % 100 == 0 else None))
+        n += 1
+        if channel.queued.messages > 100:
+            await rt.sleep(0.001)
+
+
+def forks_and_ends(channel):
+    """Leave a child of its own behind, which holds copies of all that is open here."""
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+        os._exit(0)
+    channel.put(child)
+
+
+def forks_and_uses(channel):
+    """The child of a fork has no place channels."""
+    child = os.fork()
+    if not child:
+        try:
+            channel.put("from the child of a fork")
+            status = 1 if channel.try_get() is not None else 0
+        except BaseException:
+            status = 2
+        os._exit(status)
+    _, status = os.waitpid(child, 0)
+    channel.put(os.waitstatus_to_exitcode(status))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 UNSHARE = ["unshare", "--map-root-user", "--net", "--mount"]
 # All that the program needs to be allowed to do.
 PROBE = (
-    "mount -t tmpfs none /dev/shm && ip link add a type veth peer name b && "
+    "mount -t tmpfs none /dev/shm && ip link add here type veth peer name there && "
     "unshare --net --pid --mount --mount-proc --fork --kill-child true"
 )
 

@@ -1,6 +1,6 @@
 """Two "hosts" on one machine, a Dask worker on the other one, and a place there. Run by test_two_hosts.
 
-Each has network, processes and shared memory of its own (Linux namespaces), and a cable to the other. By hand:
+Each has its own network, processes and shared memory (Linux namespaces), and a cable to the other. By hand:
 
     unshare --map-root-user --net --mount python tests/place/two_hosts.py
 """

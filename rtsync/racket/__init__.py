@@ -16,18 +16,21 @@ One file for each area:
 * `core`: threads, mailboxes, semaphores, channels, events, breaks, custodians;
 * `control`: breaks around a wait, nested threads, boxes, groups;
 * `places`: places and place channels;
+* `ports`: ports and TCP;
 * `shared`: shared vectors.
 """
 
 # ruff: noqa: F403
-from . import control, core, places, shared
+from . import control, core, places, ports, shared
 from .control import *
 from .core import *
 from .places import *
+from .ports import *
 from .shared import *
 
 __all__: list[str] = []
 __all__ += core.__all__
 __all__ += control.__all__
 __all__ += places.__all__
+__all__ += ports.__all__
 __all__ += shared.__all__

@@ -40,24 +40,21 @@ def wait(evt: Any) -> Coroutine[Any, Any, Any]:
     cancellation of the asyncio task withdraws: a value is taken, and then delivered, or it is not
     taken. `ContractError` where no asyncio loop runs: in our threads, use `sync`.
     """
-    if isinstance(evt, CoroutineType):
-        op: Any = evt
-    elif is_evt(evt):
-        op = sync(evt)
-    elif isinstance(evt, Awaitable):
-        op = settle(evt)
-    else:
+    if not isinstance(evt, Awaitable) and not is_evt(evt):
         raise refuse("wait", "evt", "an event or an awaitable", evt, TypeError)
-    return _wait(op)
+    return _wait(evt)
 
 
-async def _wait(op: Coroutine[Any, Any, Any]) -> Any:
+async def _wait(evt: Any) -> Any:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        op.close()
+        if isinstance(evt, CoroutineType):
+            evt.close()
         raise ContractError("wait: no asyncio loop runs here; in a thread of ours, use sync") from None
-    return await drive(op)
+    if isinstance(evt, CoroutineType):
+        return await drive(evt)
+    return await drive(sync(evt) if is_evt(evt) else settle(evt))
 
 
 _wait.__name__ = _wait.__qualname__ = "wait"

@@ -274,8 +274,7 @@ async def _connect_to(
             sock.bind(start)
         number = sock.connect_ex(address)
         if number == errno.EINPROGRESS:
-            await _connected(sock)
-            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            number = await _connected(sock)
         if number:
             raise OSError(number, os.strerror(number) + f": {_name('connecting to', address)}")
     except BaseException:
@@ -284,20 +283,23 @@ async def _connect_to(
     return make_ports(sock, address, encoding)
 
 
-async def _connected(sock: socket.socket) -> None:
-    """Wait until the kernel has connected ``sock`` or has given up."""
+async def _connected(sock: socket.socket) -> int:
+    """Wait until the kernel has connected ``sock`` or has given up: the number of the error, or 0."""
     end = Descriptor.of_socket(os.dup(sock.fileno()), "connection", False, True)
     attempt = OutputPort(end, "connection")
     try:
         while True:
             attempt._ready = False
             await attempt._flush(Connected(attempt))
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # which forgets it
+            if number:
+                return number
             try:
                 sock.getpeername()
             except OSError as error:
-                if error.errno == errno.ENOTCONN and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                if error.errno == errno.ENOTCONN:  # not yet
                     continue
-            return
+            return 0
     finally:
         attempt.abort()
 

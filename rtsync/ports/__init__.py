@@ -25,6 +25,7 @@ from .tcp import (
     unix_connect,
     unix_listen,
 )
+from .tls import start_tls, tls_object
 
 __all__ = [
     "EOF",
@@ -40,6 +41,7 @@ __all__ = [
     "open_input",
     "open_output",
     "pipe",
+    "start_tls",
     "stderr",
     "stdin",
     "stdout",
@@ -50,6 +52,7 @@ __all__ = [
     "tcp_close",
     "tcp_connect",
     "tcp_listen",
+    "tls_object",
     "unix_connect",
     "unix_listen",
 ]

@@ -370,10 +370,17 @@ class OutputPort(Port):
             self._fail(error)
             return
         if not self._pending and not end.unsent:
-            self._draining = False
             if self._closing and not self._closed:
+                if self._tell:
+                    end.farewell()
+                    if end.unsent:
+                        self._ready = False
+                        return
+                self._draining = False
                 self._finish_close()
-            elif self._held and not self._queue:
+                return
+            self._draining = False
+            if self._held and not self._queue:
                 self._unhold()
 
     def _join(self) -> bytes:

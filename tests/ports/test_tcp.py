@@ -36,6 +36,7 @@ from rtsync.ports import (
     unix_connect,
     unix_listen,
 )
+from rtsync.testing import run_deterministic
 
 
 def close(*ports):
@@ -443,13 +444,13 @@ def test_when_nobody_waits_for_an_open_port_a_deadlock_is_found(script):
     assert done.stdout.split() == ["found"]
 
 
-def test_a_report_names_the_operation_of_a_port(run):
+def test_a_report_names_the_operation_of_a_port():
     async def main():
         inp, _ = pipe(name="mine")
         await inp.read_line()
 
     with pytest.raises(Deadlock, match=r"waits in read_line of <PipeInput mine>"):
-        run(main)
+        run_deterministic(main)
 
 
 def test_ports_of_a_program_are_closed_at_its_end():

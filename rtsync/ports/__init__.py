@@ -13,6 +13,7 @@ from .input import InputPort
 from .listener import Listener
 from .output import OutputPort
 from .pipe import pipe
+from .process import Process, subprocess
 from .standard import current_error_port, current_input_port, current_output_port, stderr, stdin, stdout
 from .tcp import (
     tcp_abandon_port,
@@ -34,6 +35,7 @@ __all__ = [
     "Listener",
     "OutputPort",
     "PortClosed",
+    "Process",
     "copy_port",
     "current_error_port",
     "current_input_port",
@@ -45,6 +47,7 @@ __all__ = [
     "stderr",
     "stdin",
     "stdout",
+    "subprocess",
     "tcp_abandon_port",
     "tcp_accept",
     "tcp_accept_evt",

@@ -493,7 +493,7 @@ class Write(Writing):
 
     def _find(self) -> Any:
         port = self._port
-        if port._error is not None or port._closing:
+        if port._error is not None or port._closing or port._closed:
             return self._over()
         return True if port._room() else self._over()
 
@@ -638,7 +638,8 @@ class Writable(Writing):
 
     def _find(self) -> Any:
         port = self._port
-        return port if port._error is not None or port._closing or port._room() else NOT_READY
+        over = port._error is not None or port._closing or port._closed
+        return port if over or port._room() else NOT_READY
 
 
 class Closing:

@@ -78,7 +78,7 @@ def make_ports(
     return inp, out
 
 
-def _check_custodian(operation: str) -> None:
+def check_custodian(operation: str) -> None:
     """Refuse before anything has happened."""
     custodian = current_custodian_or_none()
     if custodian is not None and custodian.is_shut_down:
@@ -121,7 +121,7 @@ def tcp_listen(
         raise refuse("tcp_listen", "reuse", "a bool", reuse, TypeError)
     check_context("tcp_listen", "tls", tls, True)
     check_encoding("tcp_listen", encoding, "strict")
-    _check_custodian("tcp_listen")
+    check_custodian("tcp_listen")
     socks: list[socket.socket] = []
     try:
         if host is None and socket.has_dualstack_ipv6():
@@ -162,7 +162,7 @@ def unix_listen(path: str | os.PathLike[str], *, backlog: int = BACKLOG, encodin
     Source: Racket Reference 15.12 (Unix domain sockets)."""
     where = path_of("unix_listen", path)
     check_count("unix_listen", "backlog", backlog, 1)
-    _check_custodian("unix_listen")
+    check_custodian("unix_listen")
     sock = _bind(socket.AF_UNIX, where, backlog, False)
     try:
         found = os.stat(where)
@@ -246,7 +246,7 @@ async def _connect_encrypted(
 async def _connect(
     host: str, port: int, local_host: str | None, local_port: int | None, encoding: str
 ) -> tuple[InputPort, OutputPort]:
-    _check_custodian("tcp_connect")
+    check_custodian("tcp_connect")
     here: list[Any] = []
     if local_host is not None or local_port is not None:
         here = await resolve(local_host or "::", local_port or 0, True)
@@ -283,7 +283,7 @@ def unix_connect(
 
 
 async def _connect_unix(path: str, encoding: str) -> tuple[InputPort, OutputPort]:
-    _check_custodian("unix_connect")
+    check_custodian("unix_connect")
     while True:
         try:
             return await _connect_to(socket.socket(socket.AF_UNIX), path, None, encoding)

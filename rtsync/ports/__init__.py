@@ -16,6 +16,7 @@ from .pipe import pipe
 from .process import Process, subprocess
 from .standard import current_error_port, current_input_port, current_output_port, stderr, stdin, stdout
 from .tcp import (
+    socket_ports,
     tcp_abandon_port,
     tcp_accept,
     tcp_accept_evt,
@@ -43,6 +44,7 @@ __all__ = [
     "open_input",
     "open_output",
     "pipe",
+    "socket_ports",
     "start_tls",
     "stderr",
     "stdin",

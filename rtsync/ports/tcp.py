@@ -78,6 +78,22 @@ def make_ports(
     return inp, out
 
 
+def socket_ports(sock: socket.socket, *, encoding: str = "utf-8") -> tuple[InputPort, OutputPort]:
+    """The input and the output port of a connected stream socket, which becomes theirs."""
+    if not isinstance(sock, socket.socket):
+        raise refuse("socket_ports", "sock", "a socket", sock, TypeError)
+    if sock.fileno() < 0:
+        raise refuse("socket_ports", "sock", "an open socket", sock, ValueError)
+    check_encoding("socket_ports", encoding, "strict")
+    check_custodian("socket_ports")
+    try:
+        address = sock.getpeername()
+    except OSError:
+        raise refuse("socket_ports", "sock", "a connected socket", sock, ValueError) from None
+    sock.setblocking(False)
+    return make_ports(sock, address, encoding)
+
+
 def check_custodian(operation: str) -> None:
     """Refuse before anything has happened."""
     custodian = current_custodian_or_none()

@@ -55,6 +55,7 @@ class DeterministicRuntime(Deterministic, Runtime):
         Deterministic.__init__(self, seed, name=name)
         self.os_threads: OsThreads = _BatonThreads(self)
         self.blocking = Blocking(self)
+        self.pools = ()
         self.asyncio = None  # it has a clock and an order of its own
         if schedule is not None:
             self.random: Any = schedule if isinstance(schedule, _Decisions) else _Decisions(schedule)

@@ -240,6 +240,8 @@ class Thread(Controlled, BaseEvt):
             wake_all(waiters, self)
         if rare is not None and rare.dead_evt is not None:
             rare.dead_evt.set()
+        if rare is not None and rare.pool is not None:
+            rare.pool.left(self)
 
     # -- mailbox -------------------------------------------------------------------------------
 

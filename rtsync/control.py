@@ -599,6 +599,9 @@ class Controlled(Task):
             if self.pending & (SUSPEND | KILL) != SUSPEND or self.steady():
                 return False
             self._state = HELD
+            if self._rare is not None and self._rare.asked:
+                self._rare.asked = False
+                safepoints.unwant(self)
             if self.can_be_run and getcoroutinestate(self.coro) == CORO_CREATED:
                 # If nobody ever resumes it, its end is not that somebody forgot to await it.
                 unbegun = weakref.finalize(self, self.coro.close)
@@ -632,6 +635,9 @@ class Controlled(Task):
                     rare.thaw = threading.Lock()
                     rare.thaw.acquire()
                 self._state = FROZEN
+                asked, rare.asked = rare.asked, False
+            if asked:  # it has been reached
+                safepoints.unwant(self)
             if not self.runtime.freeze(self, rare.thaw):
                 self._state = ALIVE
                 break

@@ -1,6 +1,7 @@
 """SPEC §3: suspending and resuming, benefactors, ``suspend_to_kill``, the events of a thread's state."""
 
 import gc
+import threading
 import weakref
 
 import pytest
@@ -22,6 +23,7 @@ from rtsync import (
     sync,
     thread,
 )
+from scheduler import safepoints
 
 
 async def spinner(log):
@@ -657,3 +659,31 @@ async def test_resume_without_a_custodian_has_no_effect():
     assert not t.running
     t.resume(root)
     assert t.running
+
+
+@pytest.mark.parametrize("where", ["computing", "in a call into C"])
+@pytest.mark.rtsync(workers=2)
+async def test_safepoints_are_off_again_once_a_thread_stands_still(where):
+    """Also where it was cornered: a break would come between an operation and the use of its result."""
+    begun, stop, gate = [], [], threading.Lock()
+    gate.acquire()
+
+    async def hog():
+        begun.append(1)
+        if where != "computing":
+            gate.acquire()
+        while not stop:
+            pass
+
+    t = thread(hog)
+    while not begun:
+        await sleep(0)
+    t.suspend()
+    gate.release()
+    while t.runtime.frozen == 0:
+        await sleep(0.001)
+    assert t not in safepoints._wanted
+    assert t not in safepoints._cornered
+    t.resume()
+    stop.append(1)
+    await t.join()

@@ -251,8 +251,8 @@ class GroupThread(Thread):
     def give_way(self, worker: Any) -> None:
         self._group.push(self)
 
-    def queues(self, worker: Any) -> Any:
-        return (self._group._queue,)
+    def fetch(self, worker: Any) -> bool:
+        return self._group.remove(self)
 
     def _unqueue(self) -> bool:
         return self._group.remove(self)

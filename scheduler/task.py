@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator
 from functools import update_wrapper
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -173,10 +173,6 @@ class Task:
         """It yielded ``None`` in a step by `Worker.step`: to the back of the queue. On the worker."""
         worker.queue.append(self)
 
-    def queues(self, worker: Worker) -> Iterable[Any]:
-        """Where it may stand when it is ready while all other workers stand still. On ``worker``."""
-        return (worker.next, worker.queue, worker.runtime.injected)
-
     def finish(self, value: Any) -> None:
         """The coroutine returned. On the worker, outside any lock."""
 
@@ -190,6 +186,17 @@ class Task:
 
     def on_parked(self) -> None:
         """``pending`` was not zero after a park. On the worker; the task may already run elsewhere."""
+
+    def fetch(self, worker: Any) -> bool:
+        """Take it out of the run queue in which one finds it who was made ready while all workers but
+        ``worker`` stood still; whether it was there. On that worker."""
+        for queue in (worker.next, worker.queue, worker.runtime.injected):
+            try:
+                queue.remove(self)
+            except ValueError:
+                continue
+            return True
+        return False
 
     def steady(self) -> bool:
         """Whether it must not be stopped inside a step now. Any OS thread; exact in its own."""

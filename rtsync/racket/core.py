@@ -562,7 +562,7 @@ def is_handle_evt(evt: Any) -> bool:
     check_evt("is_handle_evt", "evt", evt)
     if isinstance(evt, Choice):
         return any(is_handle_evt(part) for part in evt.evts)
-    return isinstance(evt, Wrap) and evt.is_handle
+    return isinstance(evt, Wrap) and evt.is_handle and type(evt) is Wrap
 
 
 def guard_evt(maker: Callable[[], Any]) -> Evt:

@@ -35,6 +35,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -690,6 +691,10 @@ class Controlled(Task):
             else:
                 self.value = RETRY
                 return True
+        return self._unqueue()
+
+    def _unqueue(self) -> bool:
+        """Take it out of the run queue that it stands in, if it does; whether it did. Any OS thread."""
         runtime = runtimes.get(self.key)
         return runtime is not None and runtime.unqueue(self)
 
@@ -754,21 +759,6 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     me = current_or_none()
     if me is not None and me._state >= RESULT:  # a scope is shut down by the end of one of its threads
         me = None
-    home = getattr(current_driver(), "home", None)
-    if home is None:
-        myself = _kill_others(threads, really, me)
-    else:
-        with home.as_worker():
-            myself = _kill_others(threads, really, me)
-    if myself:
-        with me._lock:
-            me.pending |= KILL
-        if not me.steady():
-            raise me._killing()
-
-
-def _kill_others(threads: list[Any], really: bool, me: Any) -> bool:
-    """Kill all of ``threads`` but ``me``; whether that is among them."""
     myself = False
     targets: list[Any] = []
     held: list[Any] = []
@@ -797,10 +787,12 @@ def _kill_others(threads: list[Any], really: bool, me: Any) -> bool:
     if _in_atomic(me):
         _settle_later(targets, held, KILL, me)
     else:
-        for target in held:
-            _act(target, KILL)
-        _settle(targets, KILL, me)
-    return myself
+        _settle_now(targets, held, KILL, me)
+    if myself:
+        with me._lock:
+            me.pending |= KILL
+        if not me.steady():
+            raise me._killing()
 
 
 def _act(target: Any, bit: int) -> None:
@@ -907,10 +899,13 @@ def _settle_later(targets: list[Any], seized: list[Any], bit: int, me: Any) -> N
             else:
                 seized.append(target)
 
-    def settle() -> None:
-        with current_driver().home.as_worker():
-            for target in seized:
-                _act(target, bit)
-            _settle(targets, bit, me)
+    me.modes().leaves.append(lambda: _settle_now(targets, seized, bit, me))
 
-    me.modes().leaves.append(settle)
+
+def _settle_now(targets: list[Any], seized: list[Any], bit: int, me: Any) -> None:
+    """`_settle`, and have ``seized`` do what ``bit`` asks for."""
+    home = getattr(current_driver(), "home", None)
+    with nullcontext() if home is None else home.as_worker():
+        for target in seized:
+            _act(target, bit)
+        _settle(targets, bit, me)

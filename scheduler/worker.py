@@ -288,7 +288,8 @@ class Worker:
             self._alone()
         while self.attention & GATE:
             self.stop()
-        if bits & STOP:
+        # The owner of the place lock has to go on right here until it leaves it; nobody else could run it.
+        if bits & STOP and not self.attention & ALONE:
             self.queue.appendleft(task)
             self.hand_over()
             return False
@@ -335,6 +336,8 @@ class Worker:
     def trace_step(self, task: Task | None) -> None:
         """Tell the tracer that the step before has ended and that the one of ``task`` begins."""
         runtime = self.runtime
+        if task is not None and task.coro is None:  # it makes the step of another, and will tell of that
+            task = None
         trace = runtime.trace
         before, self.traced = self.traced, task
         if trace is None:

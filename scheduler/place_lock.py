@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from .worker import Worker
 
 SPIN = 100
-"""How often the owner looks, and gives its processor away, before it sleeps: a step is shorter than a wake-up."""
+"""How often the owner looks, and gives its processor away, before it sleeps: a step is shorter than a
+wake-up."""
 
 give_way = getattr(os, "sched_yield", lambda: sleep(0))
 """0.4 µs; ``sleep(0)`` takes 60 on Linux."""

@@ -164,7 +164,7 @@ def full(*args, **kwargs):
 async def test_a_put_for_which_there_is_no_shared_memory_raises_and_sends_nothing(monkeypatch):
     one, other = place_channel()
     with monkeypatch.context() as patch:
-        patch.setattr(Segment, "copy_of", full)
+        patch.setattr(Segment, "written", full)
         with pytest.raises(OSError, match="full"):
             one.put(bytes(1_000_000))
     one.put("next")
@@ -199,7 +199,7 @@ async def test_queued_messages_wait_while_there_is_no_shared_memory(monkeypatch)
         one.put((n, b"x" * 1000))
     large = bytes(200_000)
     with monkeypatch.context() as patch:
-        patch.setattr(Segment, "copy_of", full)
+        patch.setattr(Segment, "written", full)
         one.put(large)  # there is a queue, so it waits in memory of this process
         for n in range(1000):
             assert (await other.get())[0] == n

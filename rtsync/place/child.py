@@ -36,7 +36,6 @@ from .message import pack_own, unpack
 from .packet import Fd, Packet, Pipe, receive
 from .place import Control
 
-
 _OWN = ("rtsync.", "scheduler.", "importlib.")
 
 

@@ -1,5 +1,8 @@
 """Racket's concurrency system for free-threaded Python. See README.md and docs/."""
 
+from importlib import import_module
+from typing import Any
+
 from scheduler.safepoint import own_folder
 
 from . import aio
@@ -145,3 +148,10 @@ __all__ = [
     "uncaught_exception_handler",
     "uninterruptible",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # `rtsync.place` without an import of its own, loaded when it is first used: it takes long.
+    if name == "place":
+        return import_module("rtsync.place")
+    raise AttributeError(f"module 'rtsync' has no attribute {name!r}")

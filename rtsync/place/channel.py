@@ -172,7 +172,8 @@ class End(BaseEvt):
         self._waiters.append((waiter, case))
         if not self.gone:
             poller = poller_here()
-            poller.want(self, READ)
+            if self.poller is not poller or not poller.persistent:
+                poller.want(self, READ)
             poller.waiting.add(self)
 
     def _leave(self, waiter: list[Any]) -> None:

@@ -62,6 +62,7 @@ from .evt import (
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
 from .nested import call_in_nested_thread
 from .os_thread import block_on
+from .pool import ParallelThreadPool
 from .runtime import Runtime, run, uncaught_exception_handler
 from .scope import Scope
 from .semaphore import Semaphore
@@ -88,6 +89,7 @@ __all__ = [
     "Evt",
     "ForkError",
     "NoRuntime",
+    "ParallelThreadPool",
     "Parameter",
     "Runtime",
     "SchedulerError",

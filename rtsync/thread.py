@@ -12,10 +12,10 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from types import CoroutineType
 from typing import Any
 
 from scheduler import Parking, defer, direct, nested, safepoints
+from scheduler.safepoint import transparent
 from scheduler.task import runtimes
 
 from .control import ALIVE, FAILED, KILL, KILLED, RESULT, Controlled
@@ -79,6 +79,7 @@ class Thread(Controlled, BaseEvt):
             check_callable("wait", "fail", fail)
         return self._wait(fail)
 
+    @transparent
     async def _wait(self, fail: Callable[[], Any] | None) -> Any:
         if self._state < RESULT:
             await self._end()
@@ -191,12 +192,7 @@ class Thread(Controlled, BaseEvt):
         if self.pending & KILL:
             self._end_as(KILLED, None)
         elif type(value) is Tail:
-            try:
-                result = value.fn(*value.args)
-            except BaseException as error:
-                self.fail(error)
-                return
-            self.coro = result if type(result) is CoroutineType else settle(result)
+            self.coro = settle(value)  # makes the call in a step, in the thread's context
             self.waiter = None
             self.ready()
         else:
@@ -238,6 +234,8 @@ class Thread(Controlled, BaseEvt):
             wake_all(waiters, self)
         if rare is not None and rare.dead_evt is not None:
             rare.dead_evt.set()
+        if rare is not None and rare.pool is not None:
+            rare.pool.left(self)
 
     # -- mailbox -------------------------------------------------------------------------------
 

@@ -56,8 +56,10 @@ class Ear:
 
     def on_ready(self, look_closely: bool) -> None:
         """See `descriptor.Side`."""
-        self.ready = True  # published before the listener's lock is taken
-        self.listener.on_ready(False)
+        listener = self.listener
+        with listener._lock:  # who has just tried in vain has said so by now, and is corrected
+            self.ready = True
+            listener.on_ready(False)
 
     def close(self) -> None:
         """Holds the listener's lock."""
@@ -135,6 +137,8 @@ class Listener(Port):
     @property
     def address(self) -> Any:
         """The address it listens at, the first if there are several."""
+        if self._closed:
+            raise self._refusal().raised()
         return self._ears[0].descriptor.addresses()[0]
 
     @property
@@ -253,8 +257,8 @@ class _Nothing:
     unsent = False
 
 
-class Acceptable(Request):
-    """A listener as an event."""
+class Accept(Request):
+    """`Listener.accept`."""
 
     __slots__ = ()
 
@@ -266,15 +270,9 @@ class Acceptable(Request):
         port = self._port
         if port._closed:
             return port._refusal()
-        if port._backlog or port._fill():
-            return True if port._error is None else port._error
+        if port._backlog or (port._fill() and port._error is None):
+            return True
         return NOT_READY if port._error is None else port._error
-
-
-class Accept(Acceptable):
-    """`Listener.accept`."""
-
-    __slots__ = ()
 
     def _take(self, found: Any) -> Any:
         if found is not True:
@@ -286,6 +284,15 @@ class Accept(Acceptable):
             address = value.address
             return self._port._make(value.take(), address)
         return super()._finish(value)
+
+
+class Acceptable(Accept):
+    """A listener as an event."""
+
+    __slots__ = ()
+
+    def _take(self, found: Any) -> Any:
+        return self._port
 
 
 def _call_later(seconds: float, call: Callable[[], object]) -> None:

@@ -16,21 +16,26 @@ One file for each area:
 * `core`: threads, mailboxes, semaphores, channels, events, breaks, custodians;
 * `control`: breaks around a wait, nested threads, boxes, groups;
 * `places`: places and place channels;
+* `ports`: ports and TCP;
 * `shared`: shared vectors;
 * `atomic`: atomic and uninterruptible modes.
 """
 
 # ruff: noqa: F403
-from . import atomic, control, core, places, shared
+from . import atomic, control, core, places, pools, ports, shared
 from .atomic import *
 from .control import *
 from .core import *
 from .places import *
+from .pools import *
+from .ports import *
 from .shared import *
 
 __all__: list[str] = []
 __all__ += core.__all__
 __all__ += control.__all__
 __all__ += places.__all__
+__all__ += ports.__all__
 __all__ += shared.__all__
 __all__ += atomic.__all__
+__all__ += pools.__all__

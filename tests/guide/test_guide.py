@@ -18,7 +18,7 @@ from rtsync.testing import run_deterministic
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "examples" / "guide"
-SLEEPERS = {"18_1_threads", "18_1_threads_pythonic", "18_6_events", "18_6_events_pythonic"}
+SLEEPERS = {"18_1_threads", "18_1_threads_pythonic", "18_6_events", "18_6_events_pythonic", "echo_server"}
 
 
 def load(name):
@@ -215,6 +215,11 @@ def test_nobody_consumes_before_ten_items_were_produced_and_each_gets_one(name, 
 
 # -- as programs -----------------------------------------------------------------------------------
 
+
+def test_the_echo_server_serves_until_nothing_has_come_for_two_seconds(lines):
+    assert lines("echo_server", "main") == ["first", "second", "third", "Timed out, exiting"]
+
+
 EXAMPLES = sorted(path.stem for path in GUIDE.glob("*.py"))
 COUNTS = {
     "18_2_mailboxes": 25,
@@ -256,5 +261,6 @@ def test_no_example_is_left_out():
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_says_what_it_shows_and_does_nothing_when_it_is_imported(name, capsys):
     module = load(name)
-    assert module.__doc__.startswith(f"Guide {name[0:2]}.{name[3]}, ")
+    section = "18.6" if name == "echo_server" else f"{name[0:2]}.{name[3]}"
+    assert module.__doc__.startswith(f"Guide {section}, ")
     assert capsys.readouterr().out == ""

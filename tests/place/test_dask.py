@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 WORKERS = str(Path(__file__).with_name("dask_workers.py"))
 
 # Starting the cluster counts for the first test, and Dask warns of this and that as it pleases.
-pytestmark = [pytest.mark.timeout(int(os.environ.get('T', '240'))), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")

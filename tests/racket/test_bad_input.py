@@ -190,6 +190,11 @@ TABLE = [
         for name in "uninterruptible_lock_acquire uninterruptible_lock_release".split()
         for row in each(name, [None, 1, SEMA], expect=f"{name}: lock must be an uninterruptible lock")
     ],
+    # parallel pools
+    *each("make_parallel_thread_pool", [1.0, "1", True], expect="ParallelThreadPool: n must be a positive"),
+    *each("make_parallel_thread_pool", [0, -1], error=ValueError, expect="n must be a positive integer"),
+    *each("parallel_thread_pool_close", [None, 1], expect="pool must be a parallel thread pool"),
+    ("thread", (print,), {"pool": "mine"}, ValueError, "thread: pool must be a parallel thread pool, 'own'"),
 ]
 
 

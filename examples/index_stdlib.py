@@ -2,8 +2,9 @@
 
     python examples/index_stdlib.py [--workers N] [--limit FILES]
 
-Nearly two thousand files, a million lines: each is read and parsed, its definitions, imports and identifiers
-are counted, and what was found goes into one index. The program is four kinds of threads, joined by channels:
+Nearly two thousand files, a million lines: each is read, cut into tokens and parsed; its tokens, definitions,
+imports and identifiers are counted, and what was found goes into one index. The program is four kinds of
+threads, joined by channels:
 
     readers ──▶ sources ──▶ analysts ──▶ findings ──▶ the main thread
     (on OS      AsyncChannel (one         Channel      (adds up)
@@ -26,6 +27,7 @@ import argparse
 import ast
 import gc
 import platform
+import re
 import sys
 import sysconfig
 import warnings
@@ -88,12 +90,27 @@ async def show_progress(total: Index, files: int, workers: int) -> None:
 # -- the work ------------------------------------------------------------------------------------
 
 
+TOKEN = re.compile(
+    rb"""
+    \#[^\n]*                                                               # a comment
+  | [a-zA-Z]{0,2} (?: \"""(?:[^\\]|\\.)*?\""" | '''(?:[^\\]|\\.)*?'''     # a string
+                    | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' )
+  | [\d.]*\d[\w.]*                                                        # a number
+  | [\w\x80-\xff]+                                                        # a name
+  | ->|:=|\.\.\.|[-+*/%@&|^<>=!]{1,2}=|\*\*|//|<<|>>|[^\s\w]              # an operator
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
 @dataclass(slots=True)
 class Finding:
     """What there is in one file."""
 
     path: Path
     lines: int
+    tokens: int = 0
+    comments: int = 0
     parsed: bool = False
     classes: int = 0
     functions: int = 0
@@ -103,8 +120,11 @@ class Finding:
 
 
 def analyse(path: Path, source: bytes) -> Finding:
-    """Parse one file, and count what is in its syntax tree."""
+    """Cut one file into tokens, parse it, and count."""
     finding = Finding(path, source.count(b"\n"))
+    tokens = TOKEN.findall(source)
+    finding.tokens = len(tokens)
+    finding.comments = sum([token.startswith(b"#") for token in tokens])
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -138,10 +158,11 @@ def analyse(path: Path, source: bytes) -> Finding:
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
     """All nodes of a syntax tree but the marks for what is loaded and what is stored.
 
-    `ast.walk`, `ast.NodeVisitor` and `tokenize` would do for one core. But threads that share no data may
-    still share objects of the library they use, and then the cores pass the reference counts of those to and
-    fro: with `tokenize`, which makes each token through one class method, two threads were slower than one.
-    What this loop touches belongs to the tree, except for the marks, of which there is one for all trees.
+    `ast.walk` and `ast.NodeVisitor` (and for the tokens `tokenize`) would do for one core. But threads that
+    share no data may still share objects of the library they use, and then the cores pass the reference
+    counts of those to and fro: with `tokenize`, which makes each token through one class method, two threads
+    were slower than one. What this loop touches belongs to the tree, except for the marks, of which there is
+    one for all trees.
     """
     rest = [tree]
     while rest:
@@ -164,6 +185,8 @@ class Index:
     files: int = 0
     refused: int = 0
     lines: int = 0
+    tokens: int = 0
+    comments: int = 0
     classes: int = 0
     functions: int = 0
     longest: tuple[int, str, Path] = (0, "", Path())
@@ -174,6 +197,8 @@ class Index:
         self.files += 1
         self.refused += not found.parsed
         self.lines += found.lines
+        self.tokens += found.tokens
+        self.comments += found.comments
         self.classes += found.classes
         self.functions += found.functions
         self.longest = max(self.longest, (*found.longest, found.path))
@@ -190,6 +215,7 @@ class Index:
         rows = [
             ("files", f"{self.files:,}, of which {self.refused} are refused by the parser"),
             ("lines", f"{self.lines:,}"),
+            ("tokens", f"{self.tokens:,}, of which {self.comments:,} are comments"),
             ("definitions", f"{self.functions:,} functions, {self.classes:,} classes"),
             ("longest function", f"{function} in {path.name}, {lines:,} lines"),
             ("most imported", top(self.imports, 6)),

@@ -6,11 +6,26 @@ from . import aio
 from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
+from .atomic import (
+    UninterruptibleLock,
+    call_as_atomic,
+    call_as_nonatomic,
+    call_as_uninterruptible,
+    end_atomic,
+    end_breakable_atomic,
+    end_uninterruptible,
+    is_in_atomic_mode,
+    start_atomic,
+    start_breakable_atomic,
+    start_uninterruptible,
+    uninterruptible,
+)
 from .blocking import to_os_thread
 from .breaks import (
     Break,
     BreakHangUp,
     BreakParameterization,
+    BreakScope,
     BreakTerminate,
     break_enabled,
     breaks,
@@ -45,6 +60,7 @@ from .mailbox import receive, receive_evt, rewind_receive, try_receive
 from .nested import call_in_nested_thread
 from .os_thread import block_on
 from .runtime import Runtime, run, uncaught_exception_handler
+from .scope import Scope
 from .semaphore import Semaphore
 from .shared import SharedBytes, SharedFlvector, SharedFxvector
 from .spawn import thread
@@ -59,6 +75,7 @@ __all__ = [
     "Break",
     "BreakHangUp",
     "BreakParameterization",
+    "BreakScope",
     "BreakTerminate",
     "Channel",
     "ContractError",
@@ -71,6 +88,7 @@ __all__ = [
     "Parameter",
     "Runtime",
     "SchedulerError",
+    "Scope",
     "Semaphore",
     "SharedBytes",
     "SharedFlvector",
@@ -79,14 +97,19 @@ __all__ = [
     "ThreadDead",
     "ThreadGroup",
     "ThreadKilled",
+    "UninterruptibleLock",
     "after",
     "aio",
     "always",
     "at",
+    "atomic",
     "block_on",
     "break_enabled",
     "breaks",
     "call",
+    "call_as_atomic",
+    "call_as_nonatomic",
+    "call_as_uninterruptible",
     "call_in_nested_thread",
     "choice",
     "current_break_parameterization",
@@ -94,9 +117,13 @@ __all__ = [
     "current_evt_pseudo_random_generator",
     "current_thread",
     "current_thread_group",
+    "end_atomic",
+    "end_breakable_atomic",
+    "end_uninterruptible",
     "guard",
     "idle",
     "is_evt",
+    "is_in_atomic_mode",
     "nack_guard",
     "never",
     "parameterize",
@@ -107,10 +134,14 @@ __all__ = [
     "rewind_receive",
     "run",
     "sleep",
+    "start_atomic",
+    "start_breakable_atomic",
+    "start_uninterruptible",
     "sync",
     "tail",
     "thread",
     "to_os_thread",
     "try_receive",
     "uncaught_exception_handler",
+    "uninterruptible",
 ]

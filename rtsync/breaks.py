@@ -25,24 +25,35 @@ class BreakTerminate(Break):
     ``exn:break:terminate``."""
 
 
+class BreakScope(Break):
+    """What the body of a `Scope` gets when one of the scope's threads has failed; the end of the scope turns
+    it into the group of the failures."""
+
+
+SCOPE: Final = "scope"
+"""The kind of a `BreakScope`: not for `Thread.break_`, and weaker than all others."""
+
 _ERRORS: Final[dict[str | None, type[Break]]] = {
     None: Break,
     "hang-up": BreakHangUp,
     "terminate": BreakTerminate,
+    SCOPE: BreakScope,
 }
-_STRENGTH: Final[dict[str | None, int]] = {None: 0, "hang-up": 1, "terminate": 2}
+_STRENGTH: Final[dict[str | None, int]] = {SCOPE: -1, None: 0, "hang-up": 1, "terminate": 2}
 
 
 def check_kind(operation: str, kind: Any) -> None:
     """Refuse what is no kind of break."""
     if kind is not None and not isinstance(kind, str):
         raise refuse(operation, "kind", "None, 'hang-up' or 'terminate'", kind, TypeError)
-    if kind not in _ERRORS:
+    if kind not in _ERRORS or kind == SCOPE:
         raise refuse(operation, "kind", "None, 'hang-up' or 'terminate'", kind, ValueError)
 
 
 def break_error(kind: str | None) -> Break:
     """The exception for a kind."""
+    if kind == SCOPE:
+        return BreakScope("break: a thread of the scope has failed")
     return _ERRORS[kind]("break" if kind is None else f"break: {kind}")
 
 

@@ -20,6 +20,10 @@ passed. `kill` and `suspend` wait until the thread has acknowledged in one of th
 | SUSPEND | the thread takes no step, and stands in no queue, until `resume` |
 | BREAK | a `Break` is raised where it stands, if breaks are enabled; never after its operation happened |
 | RAISE | one exception (a `Deadlock`) is raised at the operation that was just given up |
+| NO_BLOCK | an operation that would block is given up, and `ContractError` raised there (`rtsync.modes`) |
+
+Kill, suspend and break wait for the end of the modes of `rtsync.atomic`. Who kills or suspends a thread in
+one waits for that, if the thread runs; for one that is blocked in uninterruptible mode nobody waits.
 
 Source: Racket Reference 11.1.2, 10.6 (Breaks).
 """
@@ -39,12 +43,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from scheduler import Task, current_driver, here, safepoints
 from scheduler.safepoint import interruptible
 from scheduler.task import runtimes
+from scheduler.worker import GATE
 
-from .breaks import Break, Breaks, break_error, check_kind
+from .breaks import SCOPE, Break, Breaks, break_error, check_kind
 from .current import current_or_none
 from .custodian import Custodian, current_custodian_or_none
+from .deadlock import operation
 from .errors import ContractError, ThreadKilled, refuse
 from .evt import Evt, Latch
+from .modes import Modes
 from .waiter import RETRY
 
 if TYPE_CHECKING:
@@ -55,6 +62,7 @@ KILL: Final = 1
 SUSPEND: Final = 2
 RAISE: Final = 4
 BREAK: Final = 8
+NO_BLOCK: Final = 16
 
 # States. From RESULT on the thread has ended.
 ALIVE: Final = 0
@@ -84,11 +92,13 @@ class Rare:
         "killed",
         "kind",
         "left",
+        "modes",
         "name",
         "nested",
         "on_fail",
         "raising",
         "resume_evt",
+        "scope",
         "suspend_evt",
         "suspend_to_kill",
         "thaw",
@@ -102,11 +112,12 @@ class Rare:
         self.beneficiaries: list[Any] | None = None  # weak references: resumed with us
         self.breaks: Breaks | None = None  # None: enabled
         self.dead_evt: Latch | None = None
-        self.given = False  # the operation at which it was interrupted last had happened all the same
+        self.given: Any = RETRY  # what the operation gave, all the same, at which it was interrupted last
         self.keep = True  # the result
         self.killed: Any = None  # weak reference to the `ThreadKilled` that was raised last
         self.kind: str | None = None  # of the pending break
         self.left = 0  # how many of those that waited for our end have left
+        self.modes: Modes | None = None  # made with the first
         self.name: str | None = None
         self.nested: Any = None  # the nested thread that it waits for, see `rtsync.nested`
         # on_fail(thread, error) is called with its exception, instead of a report, before its end is known;
@@ -114,6 +125,7 @@ class Rare:
         self.on_fail: Callable[[Any, BaseException], Callable[[], object] | None] | None = None
         self.raising: BaseException | None = None  # see RAISE
         self.resume_evt: Latch | None = None
+        self.scope: Any = None  # the innermost whose block it runs, see `rtsync.scope`
         self.suspend_evt: Latch | None = None
         self.suspend_to_kill = False
         self.thaw: Any = None  # the lock that a frozen thread waits on
@@ -210,6 +222,8 @@ class Controlled(Task):
         me = current_or_none()
         if self is me:
             self.at_safepoint()
+        elif _in_atomic(me):
+            _settle_later([self], [], SUSPEND, me)
         else:
             _settle([self], SUSPEND, me)
 
@@ -342,9 +356,23 @@ class Controlled(Task):
         rare.kind = Breaks.stronger(rare.kind, kind) if self.pending & BREAK else kind
         self.pending |= BREAK
 
+    def break_scope(self) -> Controlled | None:
+        """Register the break of a `Scope` whose body it runs; with whom, see `_register_break`."""
+        return self._register_break(SCOPE) if self._state < RESULT else None
+
+    def take_back_break_scope(self) -> None:
+        """The body has ended: no such break is to be raised any more."""
+        with self._lock:
+            pending = self.pending & BREAK and self._rarely().kind == SCOPE
+        if pending:
+            self._withdraw_break()
+
+    def _is_suspend_to_kill(self) -> bool:
+        return self._rare is not None and self._rare.suspend_to_kill
+
     def _poke(self) -> None:
         """A break was registered, or enabled: see to it that it is noticed soon."""
-        if not self._breaks_enabled():
+        if not self._breakable():
             return
         waiter = self.waiter
         if waiter:
@@ -372,9 +400,66 @@ class Controlled(Task):
         rare = self._rare
         return rare is None or rare.breaks is None or rare.breaks.on
 
+    # -- modes: see rtsync.modes and rtsync.atomic -------------------------------------------------
+
+    def modes(self) -> Modes:
+        """Its modes. In the thread itself."""
+        rare = self._rare
+        if rare is None:
+            with self._lock:
+                rare = self._rarely()
+        modes = rare.modes
+        if modes is None:
+            modes = rare.modes = Modes()
+        return modes
+
+    def steady(self) -> bool:
+        """Whether it is in a mode in which kill and suspend have to wait. See `scheduler.Task.steady`."""
+        rare = self._rare
+        return rare is not None and rare.modes is not None and rare.modes.defers
+
+    def wanted(self) -> bool:
+        """See `scheduler.Task.wanted`."""
+        if self.steady():
+            return False
+        return bool(self.pending & (KILL | SUSPEND) or (self.pending & BREAK and self._breakable()))
+
+    def _breakable(self) -> bool:
+        """Whether breaks are enabled, and no mode holds them back."""
+        rare = self._rare
+        if rare is None:
+            return True
+        if rare.modes is not None and rare.modes.defers_breaks:
+            return False
+        return rare.breaks is None or rare.breaks.on
+
+    def allow_blocking(self, allowed: bool) -> None:
+        """Whether its operations may block, from now on. In the thread itself."""
+        with self._lock:
+            if allowed:
+                self.pending &= ~NO_BLOCK
+            else:
+                self.pending |= NO_BLOCK
+        # No operation is under way: who finds one here will know that it was begun since.
+        self.waiter = None
+
+    def _refusal(self) -> BaseException:
+        """What to raise at the operation that it may not block in."""
+        modes = self.modes()
+        where = "in atomic mode" if modes.in_atomic else "while an uninterruptible lock is held"
+        return ContractError(f"{operation(self)}: would block {where}")
+
+    def _leave_modes(self) -> None:
+        """It ends."""
+        rare = self._rare
+        if rare is not None and rare.modes is not None and rare.modes.defers:
+            with self._lock:
+                self.pending &= ~NO_BLOCK
+            rare.modes.leave_all(self)  # type: ignore[arg-type]
+
     def deliver_break(self) -> None:
         """Raise the pending break, if there is one and breaks are enabled. In the thread itself."""
-        if self.pending & BREAK and self._breaks_enabled():
+        if self.pending & BREAK and self._breakable():
             error = self._take_break()
             if error is not None:
                 raise error
@@ -411,10 +496,10 @@ class Controlled(Task):
     def interruption(self, parked: bool) -> BaseException | None:
         """What to raise where the thread stands; ``parked``: at an operation that was given up, or between
         two, not at one that has happened. The thread is ours alone."""
-        if self.pending & KILL:
+        if self.pending & KILL and not self.steady():
             return self._killing()
         if not parked:
-            if self.pending & BREAK and self._breaks_enabled():
+            if self.pending & BREAK and self._breakable():
                 self._ask_safepoint()
             return None
         if self.pending & RAISE:
@@ -423,10 +508,12 @@ class Controlled(Task):
                 rare = self._rarely()
                 error, rare.raising = rare.raising, None
             return error
-        if self.pending & BREAK and self._breaks_enabled():
+        if self.pending & BREAK and self._breakable():
             if not self._cleans_up():
                 return self._take_break()
             self._ask_safepoint()  # the clean-up may end, and the thread compute
+        if self.pending & NO_BLOCK:
+            return self._refusal()
         return None
 
     def _killing(self) -> BaseException:
@@ -472,12 +559,14 @@ class Controlled(Task):
             self._end_as(KILLED, None)
             return False
         parked = self.waiter is None or self.value is RETRY
+        if self.pending & NO_BLOCK:
+            self.waiter = None  # see allow_blocking
         error = self.interruption(parked)
         if error is None:
             return True
+        self._rarely().given = RETRY if parked else self.value
         # Nothing may be left of the value: who is given none (a putter) would find it at its next operation.
         self.value = None
-        self._rarely().given = not parked
         here.driver.step(self, self.coro.throw, error)
         return False
 
@@ -485,8 +574,10 @@ class Controlled(Task):
         """See `scheduler.Task.on_parked`."""
         waiter = self.waiter
         assert waiter is not None
+        if self.steady() and not self.pending & NO_BLOCK:
+            return
         if self.pending == BREAK:
-            if not self._breaks_enabled():
+            if not self._breakable():
                 return
             if self._cleans_up():
                 self._unask_safepoint()  # until it goes on
@@ -502,7 +593,7 @@ class Controlled(Task):
     def _hold(self) -> bool:
         """If it is to be suspended: mark it so, and whether it was. The thread is ours alone."""
         with self._lock:
-            if self.pending & (SUSPEND | KILL) != SUSPEND:
+            if self.pending & (SUSPEND | KILL) != SUSPEND or self.steady():
                 return False
             self._state = HELD
             if self.can_be_run and getcoroutinestate(self.coro) == CORO_CREATED:
@@ -514,7 +605,7 @@ class Controlled(Task):
 
     def at_safepoint(self) -> None:
         """See `scheduler.safepoint`. In the thread's own OS thread, between two bytecodes."""
-        while self.pending & SUSPEND and not self.pending & KILL:
+        while self.pending & SUSPEND and not self.pending & KILL and not self.steady():
             with self._lock:
                 if self.pending & (SUSPEND | KILL) != SUSPEND:
                     break
@@ -526,7 +617,7 @@ class Controlled(Task):
             if not self.runtime.freeze(self, rare.thaw):
                 self._state = ALIVE
                 break
-        if self.pending & KILL:
+        if self.pending & KILL and not self.steady():
             rare = self._rarely()
             if (
                 rare.killed is None
@@ -585,7 +676,9 @@ class Controlled(Task):
         return None
 
     def seize(self) -> bool:
-        """Try to become the only one who may run it; not for one that is suspended."""
+        """Try to become the only one who may run it; not for one that is suspended, or in a mode."""
+        if self.steady():
+            return False
         waiter = self.waiter
         if waiter:
             try:
@@ -598,9 +691,13 @@ class Controlled(Task):
         runtime = runtimes.get(self.key)
         return runtime is not None and runtime.unqueue(self)
 
-    def give_up(self, given: bool) -> None:
+    def _in_step(self) -> bool:
+        """Whether it runs right now. A hint."""
+        return not self.waiter and self._os_thread() is not None
+
+    def give_up(self, given: bool, value: Any) -> None:
         """See `scheduler.osthread`."""
-        self._rarely().given = given
+        self._rarely().given = value if given else RETRY
 
     def _end_as(self, state: int, outcome: Any) -> None:
         raise NotImplementedError
@@ -653,8 +750,26 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     """Kill ``threads``, the current one last. See `Controlled.kill`. ``really``: also those that are made to
     be suspended instead."""
     me = current_or_none()
+    if me is not None and me._state >= RESULT:  # a scope is shut down by the end of one of its threads
+        me = None
+    home = getattr(current_driver(), "home", None)
+    if home is None:
+        myself = _kill_others(threads, really, me)
+    else:
+        with home.as_worker():
+            myself = _kill_others(threads, really, me)
+    if myself:
+        with me._lock:
+            me.pending |= KILL
+        if not me.steady():
+            raise me._killing()
+
+
+def _kill_others(threads: list[Any], really: bool, me: Any) -> bool:
+    """Kill all of ``threads`` but ``me``; whether that is among them."""
     myself = False
     targets: list[Any] = []
+    held: list[Any] = []
     for target in threads:
         if not really and target._rare is not None and target._rare.suspend_to_kill:
             target._suspend()
@@ -669,16 +784,21 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
             if target._state == FROZEN:
                 target._state = ALIVE
                 target.runtime.thaw(target, target._rare.thaw)
-            held = target._state == HELD
-            if held:
+            if target._state == HELD:
                 target._state = ALIVE
-        if held:
-            _act(target, KILL)
+                held.append(target)
         targets.append(target)
-    _settle(targets, KILL, me)
-    if myself:
-        me.pending |= KILL
-        raise me._killing()
+    if really:
+        for target in targets:
+            if target.steady() and not target._in_step():
+                target._leave_modes()  # blocked in uninterruptible mode, of which there will be no end
+    if _in_atomic(me):
+        _settle_later(targets, held, KILL, me)
+    else:
+        for target in held:
+            _act(target, KILL)
+        _settle(targets, KILL, me)
+    return myself
 
 
 def _act(target: Any, bit: int) -> None:
@@ -692,7 +812,8 @@ def _act(target: Any, bit: int) -> None:
         target.ready()
         target.runtime.os_threads.let_end(target)
     elif driver is not None and driver.key == target.key:
-        target.on_pending()
+        if target.on_pending():  # it has come to be in a mode
+            target.ready()
     else:
         target.inject()
 
@@ -718,11 +839,16 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
                 _act(target, bit)
                 if target._state >= HELD:
                     continue
+            if target.steady() and not target._in_step():
+                continue
             left.append(target)
         targets = left
         if not targets:
             return
-        if me is not None and me.pending & KILL:  # two kill each other: neither waits for the other
+        # Two kill each other: neither waits for the other.
+        if me is not None and me.pending & KILL and not me.steady():
+            for target in targets:
+                target._ask_safepoint()
             raise me._killing()
         passed = monotonic() - start
         if not asked:
@@ -739,4 +865,29 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
             bell = threading.Lock()
             bell.acquire()
         bell.acquire(timeout=pause)
+        if driver is not None and driver.key and driver.attention & GATE:
+            driver.stop()  # who waits for us may be who has stopped the one that we wait for
         pause = min(pause * 2, 0.001)
+
+
+def _in_atomic(me: Any) -> bool:
+    return me is not None and me.steady() and me.modes().in_atomic
+
+
+def _settle_later(targets: list[Any], seized: list[Any], bit: int, me: Any) -> None:
+    """`_settle` in atomic mode, where nobody is waited for and no code of another thread may run: those who
+    can be seized are, and those in a step stand still anyway. The rest is done when ``me`` leaves the mode.
+    ``seized`` are those whom we have already."""
+    for target in targets:
+        if target._state < HELD and target not in seized and target.seize():
+            if bit == SUSPEND:
+                _act(target, bit)
+            else:
+                seized.append(target)
+
+    def settle() -> None:
+        for target in seized:
+            _act(target, bit)
+        _settle(targets, bit, me)
+
+    me.modes().leaves.append(settle)

@@ -6,6 +6,8 @@ from typing import Any
 
 from scheduler import NoRuntime, here
 
+from .waiter import RETRY
+
 
 def current(operation: str) -> Any:
     """The current thread, for ``operation``, which needs one: `NoRuntime` outside a runtime."""
@@ -27,12 +29,15 @@ def current_or_none() -> Any:
     return task if hasattr(task, "_mail") else None
 
 
-def was_given(waiter: Any) -> bool:
+def was_given(waiter: Any) -> Any:
     """In the clean-up of an operation that waited with ``waiter`` and at which the current thread is being
-    stopped: whether the operation has happened all the same, because a partner had claimed it first."""
+    stopped: the operation's result, if it has happened all the same because a partner had claimed it first;
+    else `RETRY`."""
     try:
         task = here.driver.task
     except AttributeError:
-        return False
+        return RETRY
     # Not our waiter: the coroutine is being closed by the collector, in some OS thread.
-    return task.waiter is waiter and hasattr(task, "_rare") and task._rare is not None and task._rare.given
+    if task.waiter is not waiter or getattr(task, "_rare", None) is None:
+        return RETRY
+    return task._rare.given

@@ -16,7 +16,7 @@ from typing import Any
 from scheduler import NoRuntime, nested
 
 from .env import Env, EnvBlock, current_env
-from .errors import ContractError, refuse
+from .errors import ContractError, ShutDown, refuse
 from .evt import Evt, Latch
 
 
@@ -50,7 +50,7 @@ class Custodian(EnvBlock):
         self._setup(parent)
         with parent._lock:
             if parent.is_shut_down:
-                raise ContractError("Custodian: the parent custodian has been shut down")
+                raise ShutDown("Custodian: the parent custodian has been shut down")
             parent._subordinates.append(self)
 
     @classmethod
@@ -93,7 +93,7 @@ class Custodian(EnvBlock):
         # It was published in `members` first, and is_shut_down looked at then; who shuts us down sets that
         # first and then goes through `members`. So it is refused here, or found there, or both.
         if self.is_shut_down:
-            raise ContractError(f"{type(member).__name__}: the custodian has been shut down")
+            raise ShutDown(f"{type(member).__name__}: the custodian has been shut down")
         kept = []  # strongly, until the lock is let go: none of them is to be collected in here
         with self._lock:
             members = self.members
@@ -153,7 +153,16 @@ class Custodian(EnvBlock):
         mine = current_custodian_or_none()
         if mine is not None and not mine.manages(self) and not self.manages(mine):
             raise ContractError("shutdown_all: the current custodian does not manage this one")
+        self.shut_down()
+
+    def shut_down(self) -> None:
+        """`shutdown_all`, whoever asks for it."""
         doomed: dict[Any, list[Any]] = {}
+        above = self._parent
+        if above is not None:
+            with above._lock:
+                if self in above._subordinates:
+                    above._subordinates.remove(self)
         for manager, member in self.close():
             if member._disown(manager):
                 doomed.setdefault(member.end_all, []).append(member)

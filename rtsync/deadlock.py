@@ -53,6 +53,24 @@ def _name(frame: Any) -> str:
     }.get(name, name).replace("._", ".")
 
 
+def operation(thread: Any) -> str:
+    """The name of the operation that a thread stands in."""
+    driver = getattr(thread, "_driver", None)
+    part: Any = thread.coro if driver is None else driver.op
+    name = "block_on"
+    was_own = False
+    while part is not None:
+        frame = getattr(part, "cr_frame", None) or getattr(part, "gi_frame", None)
+        if frame is None:
+            break
+        own = _is_own(frame)
+        if own and not was_own:
+            name = _name(frame)
+        was_own = own
+        part = getattr(part, "cr_await", None) or getattr(part, "gi_yieldfrom", None)
+    return name
+
+
 def describe(thread: Thread) -> str:
     """One thread: its name, what it waits on, and where in the user's code."""
     frames = stack(thread)

@@ -26,8 +26,12 @@ class ContractError(Exception):
     """An operation was used in a state that forbids it. Nothing has changed."""
 
 
+class ShutDown(ContractError):
+    """What was to be created would be managed by a custodian that has been shut down."""
+
+
 class ThreadDead(Exception):
-    """A message was sent to a thread that has ended."""
+    """A message was sent to a thread that has ended, or a nested thread was killed before its result."""
 
 
 class ThreadKilled(BaseException):

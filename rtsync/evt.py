@@ -79,6 +79,11 @@ class BaseEvt(Evt):
     def _leave(self, waiter: list[Any]) -> None:
         raise NotImplementedError
 
+    def _pass_on(self) -> bool:
+        """A thread was killed that had been given this and has not seen it yet: give it to the next, without
+        ``_lock``; whether that is possible. Where it is not, the event has happened."""
+        return False
+
 
 class LocalEvt(Evt):
     """An event whose meaning depends on the thread or runtime that synchronizes on it."""

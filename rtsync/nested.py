@@ -80,10 +80,14 @@ async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custod
     if made._state == RESULT:
         me.deliver_break()
         return made._outcome
-    me.poke_break()  # not on top of the error; soon after
     if made._state == FAILED:
+        me.poke_break()  # not on top of the error; soon after
         raise made._outcome
-    raise ThreadDead(f"call_in_nested_thread: {made!r} was killed before it returned")
+    try:
+        raise ThreadDead(f"call_in_nested_thread: {made!r} was killed before it returned")
+    except ThreadDead:
+        me.deliver_break()  # one that did not reach it says more than its death: maybe both have one cause
+        raise
 
 
 def _forget_nested(me: Thread) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from scheduler import OsDriver, block, current_driver, here
 from scheduler.safepoint import base, transparent
 
-from .control import SUSPEND, handles_break
+from .control import NO_BLOCK, SUSPEND, handles_break
 from .errors import ContractError, refuse
 from .evt import Tail, is_evt, settle
 from .sync import sync
@@ -58,7 +58,22 @@ class OsThread(Thread):
                 return False
             self.value = RETRY
             return True
-        return False
+        return bool(self._threads.unqueue(self))
+
+    def on_parked(self) -> None:
+        if not self.pending & NO_BLOCK:
+            super().on_parked()
+            return
+        assert self.waiter is not None
+        try:
+            self.waiter.pop()
+        except IndexError:  # a partner has claimed it, so it does not block
+            return
+        self.value = RETRY
+        self.modes().refused = True  # and `OsThreadDriver.wait` does not
+
+    def _in_step(self) -> bool:
+        return not self.waiter and self._threads.runs(self)
 
     def _cleans_up(self) -> bool:
         return handles_break(sys.exception())  # asked in its own OS thread
@@ -98,7 +113,10 @@ class OsThread(Thread):
 
     def os_interruption(self, standing: bool, value: Any) -> BaseException | None:
         """See `scheduler.osthread.OsTask.os_interruption`."""
-        if self.pending & SUSPEND:
+        if self.pending & NO_BLOCK:
+            modes = self.modes()
+            standing, modes.refused = modes.refused, False
+        elif self.pending & SUSPEND:
             try:
                 self.at_safepoint()
             except BaseException as error:
@@ -110,11 +128,16 @@ class OsThreadDriver(OsDriver):
     """The driver of an OS-backed thread: blocking is the business of the runtime's `OsThreads`."""
 
     def give_way(self) -> None:
+        if self.task.pending & NO_BLOCK:
+            self.task.modes().refused = True
+            return
         self.home.os_threads.give_way(self.task)  # type: ignore[union-attr]
 
     def wait(self) -> None:
         if self.forked is not None:
             super().wait()
+        if self.task.pending & NO_BLOCK and self.task.modes().refused:
+            return
         threads = self.home.os_threads  # type: ignore[union-attr]
         threads.block(self.task, super().wait if self.timers.armed else None)
 

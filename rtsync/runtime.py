@@ -15,12 +15,12 @@ import time
 import traceback
 from _thread import RLock
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from typing import Any
 
 import scheduler
-from scheduler import Task, block, current_driver, defer
+from scheduler import Task, block, current_driver, defer, here
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
@@ -244,9 +244,14 @@ class Runtime(scheduler.Runtime):
         if isinstance(thread, OsThread):
             self.os_threads.freeze()
         else:
+            worker = here.driver
             with self.lock:
                 self.frozen += 1
             self.nudge()  # who is idle may now see that all are
+            worker.aside()
+            thaw.acquire()
+            worker.gate.acquire()
+            return True
         thaw.acquire()
         return True
 
@@ -258,6 +263,10 @@ class Runtime(scheduler.Runtime):
             with self.lock:
                 self.frozen -= 1
         thaw.release()
+
+    def as_worker(self) -> AbstractContextManager[object]:
+        """A block in which an OS-backed thread of ours may make the steps of others, if it ever may."""
+        return nullcontext()
 
     def unqueue(self, task: Task) -> bool:
         """Take a task out of whatever run queue it is in; whether it was in one. Any OS thread."""

@@ -94,7 +94,9 @@ class Semaphore(BaseEvt):
                 if (yield waiter, lock) is not RETRY:
                     return
             except BaseException:
-                if was_given(waiter):  # killed after a post had chosen us: the unit goes to the next
+                if (
+                    was_given(waiter) is not RETRY
+                ):  # killed after a post had chosen us: the unit goes to the next
                     self.post()
                 else:
                     self._leave(waiter)
@@ -150,6 +152,10 @@ class Semaphore(BaseEvt):
 
     def _leave(self, waiter: list[Any]) -> None:
         self._queue.left(self._lock, SPARE)
+
+    def _pass_on(self) -> bool:
+        self.post()
+        return True
 
 
 class SemaphorePeek(BaseEvt):

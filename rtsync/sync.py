@@ -31,6 +31,7 @@ from scheduler.safepoint import transparent
 from scheduler.timers import FAR
 
 from .breaks import EnableBreaks, NoBreaks
+from .current import was_given
 from .env import Parameter
 from .errors import check_seconds, refuse
 from .evt import (
@@ -169,7 +170,7 @@ def sync(
         if timeout == FAR:
             timeout = None
     if plain:
-        return _choose(evts, timeout, True, default)
+        return _choose(evts, timeout, None, default)
     return _sync(evts, timeout, default)
 
 
@@ -210,14 +211,14 @@ async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any, enable_break:
             limit = timeout
         while True:
             if enable_break:
-                position, value = await _choose_enable_break(cases.bases, limit)
+                position, value = await _choose_enable_break(cases, limit)
             else:
-                position, value = await _choose(cases.bases, limit, False, None)
+                position, value = await _choose(cases.bases, limit, cases, None)
             if value is _NOTHING:
                 break
             steps = cases.steps[position]
-            if cases.nacks and not any(what == _REPLACE for what, _ in steps):
-                cases.deny(cases.kept[position])
+            if cases.nacks:
+                cases.chose(position)
             if not steps:
                 return value
             last = len(steps) - 1
@@ -253,9 +254,10 @@ async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any, enable_break:
 
 
 @direct
-def _choose(bases: Any, timeout: Any, plain: bool, default: Any) -> Generator[Parking, Any, Any]:
-    """Steps 2 to 5 of the protocol: position and result of the chosen one of ``bases``, and `_NOTHING` as the
-    result after ``timeout`` seconds; with ``plain`` only the result, or ``default``.
+def _choose(bases: Any, timeout: Any, cases: Cases | None, default: Any) -> Generator[Parking, Any, Any]:
+    """Steps 2 to 5 of the protocol: position and result of the chosen one of ``bases`` (which are those of
+    ``cases``), and `_NOTHING` as the result after ``timeout`` seconds; without ``cases`` only the result, or
+    ``default``.
 
     The case of an event is its position, which costs nothing to make and to compare.
     """
@@ -284,13 +286,13 @@ def _choose(bases: Any, timeout: Any, plain: bool, default: Any) -> Generator[Pa
             value = bases[position]._poll()
             if value is not NOT_READY:
                 commit.release()
-                return value if plain else (position, value)
+                return value if cases is None else (position, value)
         if timeout is not None:
             if limit is None:
                 limit = Deadline(driver.timers, driver.clock() + timeout, _NOTHING)
             if timeout == 0 or limit._poll() is _NOTHING:
                 commit.release()
-                return default if plain else (None, _NOTHING)
+                return default if cases is None else (None, _NOTHING)
         waiter: list[Any] = []
         late: Any = None
         for position, base in enumerate(bases):
@@ -304,7 +306,7 @@ def _choose(bases: Any, timeout: Any, plain: bool, default: Any) -> Generator[Pa
         try:
             chosen = yield waiter, commit
         except BaseException:
-            _leave(bases, waiter, limit)
+            _abandon(bases, waiter, limit, cases)
             raise
         if chosen is RETRY:
             _leave(bases, waiter, limit)
@@ -312,20 +314,20 @@ def _choose(bases: Any, timeout: Any, plain: bool, default: Any) -> Generator[Pa
         position, value = chosen
         if value is _NOTHING:
             _leave(bases, waiter, None)
-            return default if plain else chosen
+            return default if cases is None else chosen
         for other, base in enumerate(bases):
             if other != position:
                 base._leave(waiter)
         if limit is not None:
             limit._leave(waiter)
-        return value if plain else chosen
+        return value if cases is None else chosen
 
 
-async def _choose_enable_break(bases: Any, timeout: Any) -> Any:
+async def _choose_enable_break(cases: Cases, timeout: Any) -> Any:
     """`_choose` with breaks enabled. A function of its own, and not `transparent`: so no break is raised at a
     safepoint after the choice while they still are."""
     with EnableBreaks():
-        return await _choose(bases, timeout, False, None)
+        return await _choose(cases.bases, timeout, cases, None)
 
 
 @direct
@@ -360,7 +362,7 @@ def _choose_two(one: Any, two: Any) -> Generator[Parking, Any, Any]:
         try:
             chosen = yield waiter, publish
         except BaseException:
-            _leave((one, two), waiter, None)
+            _abandon((one, two), waiter, None, None)
             raise
         if chosen is RETRY:
             _leave((one, two), waiter, None)
@@ -382,6 +384,18 @@ def _leave(bases: Any, waiter: list[Any], limit: Deadline | None) -> None:
         base._leave(waiter)
     if limit is not None:
         limit._leave(waiter)
+
+
+def _abandon(bases: Any, waiter: list[Any], limit: Deadline | None, cases: Cases | None) -> None:
+    """The thread is stopped at its `sync`. It may have been chosen already, and killed before it could run:
+    then the event is passed on, or has happened; its nacks must not."""
+    given = was_given(waiter)
+    _leave(bases, waiter, limit)
+    if given is RETRY or given[1] is _NOTHING:
+        return
+    position = given[0]
+    if not bases[position]._pass_on() and cases is not None and cases.nacks:
+        cases.chose(position)
 
 
 class ArmAndRelease:
@@ -422,6 +436,11 @@ class Cases:
         del self.bases[position]
         del self.steps[position]
         return self.kept.pop(position)
+
+    def chose(self, position: int) -> None:
+        """Let the nacks of the others happen, unless this one is to be replaced."""
+        if not any(what == _REPLACE for what, _ in self.steps[position]):
+            self.deny(self.kept[position])
 
     def deny(self, kept: tuple[Latch, ...]) -> None:
         """Let all nacks happen but those around the chosen case; once."""

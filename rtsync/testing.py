@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from scheduler import current_driver
@@ -75,6 +76,10 @@ class DeterministicRuntime(Deterministic, Runtime):
 
     def thaw(self, thread: Thread, thaw: Any) -> None:
         thaw.release()
+
+    def as_worker(self) -> AbstractContextManager[object]:
+        # An OS-backed thread that has the baton is alone, as a worker is, and others do not move meanwhile.
+        return self.worker_here()
 
     def unqueue(self, task: Any) -> bool:
         for queue in self.queued():
@@ -152,6 +157,12 @@ class _BatonThreads(OsThreads):
     def give_way(self, thread: OsThread) -> None:
         self.runtime.inject(thread)
         self.block(thread, None)
+
+    def runs(self, thread: OsThread) -> bool:
+        return False  # the caller does
+
+    def unqueue(self, thread: OsThread) -> bool:
+        return self.runtime.unqueue(thread)
 
     def let_end(self, thread: OsThread) -> None:
         driver = current_driver()

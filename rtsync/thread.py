@@ -218,6 +218,7 @@ class Thread(Controlled, BaseEvt):
         self._end_as(FAILED, error)
 
     def _end_as(self, state: int, outcome: Any) -> None:
+        self._leave_modes()
         with self._lock:
             if self._state >= RESULT:
                 return

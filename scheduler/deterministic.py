@@ -15,7 +15,8 @@ not repeatable."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -74,30 +75,39 @@ class Deterministic(Runtime):
     def run_until(self, done: Callable[[], bool]) -> None:
         """Run tasks in this OS thread until ``done()``, or until nothing can ever run again."""
         worker = self.worker
-        outer = current_driver()
-        here.driver = worker
         runnable: list[Task] = []
         self._runnable = runnable
+        with self.worker_here():
+            try:
+                while not done():
+                    if worker.steps % 64 == 63 and self.poller.busy:
+                        self.poller.glance()  # before the queues, where it puts what it makes ready
+                    for queue in (worker.next, worker.queue, self.injected):
+                        while queue:
+                            runnable.append(queue.pop())
+                    if runnable:
+                        # Swap-remove: which one is random anyway.
+                        index = int(self.random.random() * len(runnable))
+                        runnable[index], runnable[-1] = runnable[-1], runnable[index]
+                        task = runnable.pop()
+                        worker.steps += 1
+                        self.step(task)
+                    elif not self.nothing_runs():
+                        break
+            finally:
+                worker.queue.extend(runnable)
+                runnable.clear()
+
+    @contextmanager
+    def worker_here(self) -> Iterator[None]:
+        """For the block, this OS thread is the worker. Only for who runs alone."""
+        outer = current_driver()
+        task = self.worker.task
+        here.driver = self.worker
         try:
-            while not done():
-                if worker.steps % 64 == 63 and self.poller.busy:
-                    self.poller.glance()
-                for queue in (worker.next, worker.queue, self.injected):
-                    while queue:
-                        runnable.append(queue.pop())
-                if runnable:
-                    # Swap-remove: which one is random anyway.
-                    index = int(self.random.random() * len(runnable))
-                    runnable[index], runnable[-1] = runnable[-1], runnable[index]
-                    task = runnable.pop()
-                    worker.steps += 1
-                    self.step(task)
-                elif not self.nothing_runs():
-                    break
+            yield
         finally:
-            worker.task = None
-            worker.queue.extend(runnable)
-            runnable.clear()
+            self.worker.task = task
             if outer is None:
                 del here.driver
             else:
@@ -131,13 +141,17 @@ class Baton:
     """Lets OS threads take part: exactly one of them runs, or the scheduler does."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
+        self._lock: Any = None  # on which the one waits who handed the baton on last
 
     def hand_to(self, parker: Any) -> None:
-        """The scheduler lets the OS thread that waits on ``parker`` run until it gives the baton back."""
+        """Let the OS thread that waits on ``parker`` run until it gives the baton back. By the scheduler, or
+        by an OS thread that was handed the baton itself."""
+        outer, mine = self._lock, threading.Lock()
+        mine.acquire()
+        self._lock = mine
         parker.release()
-        self._lock.acquire()
+        mine.acquire()
+        self._lock = outer
 
     def give_back(self) -> None:
         """The OS thread is about to wait or to end."""

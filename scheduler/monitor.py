@@ -99,6 +99,8 @@ class Monitor:
 
     def _look(self) -> None:
         runtime = self._runtime
+        if runtime.place_lock.closed:  # who stands still is not stuck, and more workers would be of no use
+            return
         stuck = 0
         with runtime.lock:
             for worker in runtime.workers:

@@ -45,8 +45,9 @@ class OsTask(Task):
     def ready(self) -> None:
         self.parker.release()
 
-    def give_up(self, given: bool) -> None:
-        """An exception is about to be raised in its operation; ``given``: which has happened all the same."""
+    def give_up(self, given: bool, value: Any) -> None:
+        """An exception is about to be raised in its operation; ``given``: which has happened all the same,
+        with ``value`` as its result."""
 
     def os_interruption(self, standing: bool, value: Any) -> BaseException | None:
         """What to raise where the task stands, if anything, when ``pending`` is not zero; ``standing``: it
@@ -83,7 +84,7 @@ class OsDriver:
             if task.pending:
                 error = task.os_interruption(standing, argument)
                 if error is not None:
-                    task.give_up(not standing and not task.is_retry(argument))
+                    task.give_up(not standing and not task.is_retry(argument), argument)
                     call, argument = coro.throw, error
             try:
                 parking = call(argument)
@@ -116,7 +117,7 @@ class OsDriver:
                         raise
                     interrupt_main(signal.SIGINT)
                 else:
-                    task.give_up(False)
+                    task.give_up(False, None)
                     call, argument = coro.throw, error
                     continue
             argument, task.value = task.value, None

@@ -31,6 +31,7 @@ import random
 import sys
 import threading
 import traceback
+from _thread import RLock
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -39,6 +40,7 @@ from typing import Any
 
 from .errors import ForkError, SchedulerError
 from .monitor import Monitor
+from .place_lock import PlaceLock
 from .poller import Poller, new_poller
 from .refcount import shared
 from .task import Task, current_driver, runtimes
@@ -54,15 +56,21 @@ _keys = count(1)
 class Runtime:
     """Workers that run tasks, from `start` to `close`. Several may live in one process."""
 
+    home: Runtime
+    """The place: this runtime itself, or the one that it is a pool of."""
+
     def __init__(self, workers: int | None = None, *, name: str = "rtsync", seed: int | None = None) -> None:
         """``workers`` OS threads (default: the processors this process may use), started on demand.
         ``seed`` fixes the pseudo-random choices of each worker."""
         shared(self)
+        self.home = self
         self.name = name
         self.key = next(_keys)
         self.target = workers if workers is not None else default_workers()
         self.clock: Callable[[], float] = monotonic
-        self.lock = threading.Lock()  # guards: workers, attention bits, running, trace
+        # Guards: workers, attention bits, running, trace, the place lock. Re-entrant, because a garbage
+        # collection may run a user's clean-up while we hold it.
+        self.lock = RLock()
         self.running = False
         self.trace: Callable[[str, float, int, Any], object] | None = None
         self._seed = seed if seed is not None else random.SystemRandom().getrandbits(64)
@@ -81,6 +89,7 @@ class Runtime:
         self._made = 0
         self._quiet = threading.Condition(self.lock)  # notified when a worker has left
         self.monitor = Monitor(self)
+        self.place_lock = shared(PlaceLock(self))
         self.frozen = 0  # workers whose task was suspended inside a step
         self.forked = False  # this is the child of a fork; the runtime is the parent's
         self.blocked: set[threading.Thread] = set()  # OS threads that only wait for one of our tasks
@@ -102,6 +111,7 @@ class Runtime:
             self.monitor = Monitor(self)
             self.poller = shared(new_poller(self.nudge))
             self.timers = shared(TimerQueue(self.now, self.nudge))
+            self.place_lock = shared(PlaceLock(self))
             self.workers = ()
             self.frozen = 0
             self._os_threads = set()
@@ -123,6 +133,7 @@ class Runtime:
             self.running = False
             for worker in self.workers:
                 worker.attention |= STOP
+        self.place_lock.end()
         while True:
             try:
                 sleeper = self.idle.pop()
@@ -152,6 +163,8 @@ class Runtime:
             self.workers = (*self.workers, worker)
             if self.trace is not None:
                 worker.attention |= TRACE
+            self.place_lock.admit(worker)
+        worker.gate.acquire()
         if self.monitor.asleep:
             self.monitor.wake()
         return self.running
@@ -167,6 +180,7 @@ class Runtime:
             self.departed["workers"] += 1
             self.capacity -= 1
             self._os_threads.discard(worker.os_thread)
+            self.place_lock.departed(worker)
             self._quiet.notify_all()
         worker.hand_over()  # what others gave it in the last moment
 
@@ -262,10 +276,12 @@ class Runtime:
         return self.timers.due <= self.clock() or (not worker.polling and self.poller.busy > 0)
 
     def _sleep(self, worker: Worker, timeout: float) -> None:
+        worker.aside()
         if worker.polling:
             ready = self.poller.wait(None if timeout == FAR else timeout)
             if not self._was_woken(worker):
                 self._withdraw(worker)
+            worker.gate.acquire()
             # We are not idle any more when tasks become ready through us: nobody takes that for a deadlock.
             self.poller.dispatch(ready)
             return
@@ -273,6 +289,7 @@ class Runtime:
             worker.parker.acquire()
         elif not worker.parker.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             self._withdraw(worker)
+        worker.gate.acquire()
 
     def _was_woken(self, worker: Worker) -> bool:
         """Take the permit if it is there already."""
@@ -288,6 +305,10 @@ class Runtime:
     def idle_hook(self) -> None:
         """All queues were seen empty by a worker that is published as idle: a subclass may find out that
         nothing can ever happen."""
+
+    def pass_turn(self, worker: Worker) -> None:
+        """Others wait for the turn that ``worker`` has, in a runtime where only so many may run at once. On
+        the worker, between two steps."""
 
     def longest_sleep(self) -> float:
         """Seconds after which the idle poller looks again even if no timer is armed."""

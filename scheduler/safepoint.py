@@ -5,9 +5,10 @@ function) are on, for the whole process; the callback looks whether the task tha
 its own OS thread is asked for and whether it is interruptible here, and if so calls its ``at_safepoint``,
 which may raise or block. When no request is outstanding the events are off and cost nothing.
 
-A task is interruptible where no code of ours is on its stack above the worker's loop, save for functions
-marked `transparent`, which call users' code and hold no lock; nor code of a few modules of the standard
-library that would be torn. So neither our own invariants nor those of
+A task is interruptible in users' code, where no code of ours is on its stack above the worker's loop save for
+functions marked `transparent`, which call users' code and hold no lock, nor code of a few modules of the
+standard library that would be torn. In the transparent functions themselves it is not: an operation that has
+happened is to give its result. So neither our own invariants nor those of
 the libraries that we call can be torn; nor is a user's clean-up that a garbage collection has started in the
 middle of one of our functions.
 """
@@ -29,7 +30,8 @@ _monitoring = sys.monitoring
 # exception would lose it. In 3.13 an exception at a jump counts as raised at the jump's target, which may
 # lie outside of the ``try`` that the jump is in; so there at the instruction that is about to jump.
 _JUMP = _monitoring.events.JUMP if sys.version_info >= (3, 14) else _monitoring.events.INSTRUCTION
-_EVENTS = _JUMP | _monitoring.events.PY_START
+# A worker that is to stop, which raises nothing, may do so at the resumption of a coroutine, too.
+_EVENTS = _JUMP | _monitoring.events.PY_START | _monitoring.events.PY_RESUME
 _JUMPS = frozenset(dis.opmap[name] for name in ("JUMP_BACKWARD", "JUMP_FORWARD"))
 # Where an exception is on the stack, but not yet being handled: another one would go past the handler.
 _HANDLER_HEADS = frozenset(dis.opmap[name] for name in ("PUSH_EXC_INFO", "CLEANUP_THROW"))
@@ -49,7 +51,7 @@ _own_folders: list[str] = [_OWN]
 
 
 class Interruptible(Protocol):
-    """What may be asked for."""
+    """What may be asked for: a task, or a worker whatever it runs."""
 
     def at_safepoint(self) -> None:
         """Do what is wanted: return, raise, or block. In the task's own OS thread, in a user's frame."""
@@ -79,6 +81,7 @@ class _Safepoints:
         self._lock = threading.Lock()
         self._wanted: dict[Interruptible, int] = {}  # how many ask for it
         self._cornered: dict[Interruptible, set[CodeType]] = {}
+        self._thorough: set[Interruptible] = set()  # cornered, with all other code watched as well
         self._tool: int | None = None
 
     def want(self, task: Interruptible) -> None:
@@ -98,21 +101,24 @@ class _Safepoints:
                 self._wanted[task] = count
                 return
             self._wanted.pop(task, None)
+            self._thorough.discard(task)
             for code in self._cornered.pop(task, ()):
                 if self._tool is not None and not any(code in codes for codes in self._cornered.values()):
                     _monitoring.set_local_events(self._tool, code, 0)
             if not self._wanted and self._tool is not None:
                 self._off()
 
-    def corner(self, task: Interruptible, code: CodeType) -> None:
-        """``task`` sits in a call into C made from ``code``: stop it at its next bytecode there, and spare
-        all other code meanwhile. After a `want`, of which `unwant` takes back both."""
+    def corner(self, task: Interruptible, code: CodeType, thorough: bool = False) -> None:
+        """``task`` sits in a call into C made from ``code``: stop it at its next bytecode there, and unless
+        ``thorough`` spare all other code meanwhile. After a `want`, of which `unwant` takes back both."""
         with self._lock:
             if self._tool is None or task not in self._wanted:
                 return
             self._cornered.setdefault(task, set()).add(code)
             _monitoring.set_local_events(self._tool, code, _monitoring.events.INSTRUCTION)
-            if self._wanted.keys() == self._cornered.keys():
+            if thorough:
+                self._thorough.add(task)
+            if not self._thorough and self._wanted.keys() == self._cornered.keys():
                 _monitoring.set_events(self._tool, 0)
 
     def _on(self) -> None:
@@ -126,27 +132,32 @@ class _Safepoints:
         else:
             raise SchedulerError("safepoint: both free sys.monitoring tool ids (3 and 4) are taken")
         self._tool = tool
-        self._register(self._callback, self._at_instruction)
+        self._register(self._callback, self._at_instruction, self._at_resumption)
         _monitoring.set_events(tool, _EVENTS)
 
     def _off(self) -> None:
         """Holds _lock."""
         assert self._tool is not None
         _monitoring.set_events(self._tool, 0)
-        self._register(None, None)
+        self._register(None, None, None)
         _monitoring.free_tool_id(self._tool)
         self._tool = None
 
-    def _register(self, call: Any, at_instruction: Any) -> None:
+    def _register(self, call: Any, at_instruction: Any, at_resumption: Any) -> None:
         """Holds _lock."""
         assert self._tool is not None
         _monitoring.register_callback(self._tool, _monitoring.events.JUMP, call)
         _monitoring.register_callback(self._tool, _monitoring.events.PY_START, call)
         _monitoring.register_callback(self._tool, _monitoring.events.INSTRUCTION, at_instruction)
+        _monitoring.register_callback(self._tool, _monitoring.events.PY_RESUME, at_resumption)
 
     def _at_instruction(self, code: CodeType, offset: int) -> None:
         mine = current_driver()
-        if mine is None or mine.task not in self._wanted:
+        if mine is None:
+            return
+        if mine in self._wanted and interruptible(sys._getframe(1), mine.task):
+            mine.at_safepoint()
+        if mine.task not in self._wanted:
             return
         opcodes = code.co_code
         if code in self._cornered.get(mine.task, ()):
@@ -167,8 +178,16 @@ class _Safepoints:
         if mine is None:
             return
         task = mine.task
-        if task in self._wanted and interruptible(frame, task):
+        wanted = self._wanted
+        if mine in wanted and interruptible(frame, task):
+            mine.at_safepoint()
+        if task in wanted and interruptible(frame, task):
             task.at_safepoint()
+
+    def _at_resumption(self, code: CodeType, offset: int) -> None:
+        mine = current_driver()
+        if mine is not None and mine in self._wanted and interruptible(sys._getframe(1), mine.task):
+            mine.at_safepoint()
 
 
 def interruptible(frame: Any, task: Any) -> bool:
@@ -181,13 +200,22 @@ def interruptible(frame: Any, task: Any) -> bool:
             # Above the loop stands the task's own code; else it is a finalizer that runs in the loop.
             coro_code = getattr(task.coro, "cr_code", None)
             return inner is not None and (coro_code is None or inner is coro_code)
-        if code not in _transparent and code.co_filename.startswith(own):
+        if code.co_filename.startswith(own) and (inner is None or code not in _transparent):
             return False
         if code.co_name == "__del__" or code.co_filename.startswith(_SPARED):
             return False
         inner = code
         frame = frame.f_back
     return False
+
+
+def comes_back_to(frame: Any, task: Any) -> CodeType | None:
+    """The code to which ``task``, whose innermost frame is ``frame``, returns from a call into C, or from one
+    into the few library functions that are spared; ``None`` if it may run other code before it can be
+    stopped."""
+    while frame is not None and frame.f_code.co_filename.startswith(_SPARED):
+        frame = frame.f_back
+    return frame.f_code if frame is not None and interruptible(frame, task) else None
 
 
 safepoints = _Safepoints()

@@ -186,3 +186,12 @@ class Task:
 
     def on_parked(self) -> None:
         """``pending`` was not zero after a park. On the worker; the task may already run elsewhere."""
+
+    def steady(self) -> bool:
+        """Whether it must not be stopped inside a step now. Any OS thread; exact in its own."""
+        return False
+
+    def wanted(self) -> bool:
+        """Whether it is to give up waiting for the place lock, because it is to be stopped. In its own OS
+        thread."""
+        return False

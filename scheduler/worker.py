@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -42,6 +43,9 @@ STOP = 1  # leave the loop
 PING = 2  # the monitor asks whether this step is still the same one
 TRACE = 4  # tell runtime.trace about every step
 FORKED = 8  # this is the child of a fork: refuse
+GATE = 16  # leave the gate to the owner of the place lock, and wait
+ALONE = 32  # the task of this worker owns the place lock: no other may run here
+TURN = 64  # others wait for the turn that the worker of a pool has: see runtime.pass_turn
 
 
 class Seat:
@@ -89,6 +93,7 @@ class Worker:
         "clock",
         "extra",
         "forked",
+        "gate",
         "home",
         "index",
         "key",
@@ -100,6 +105,7 @@ class Worker:
         "queue",
         "runtime",
         "searching",
+        "settling",
         "steals",
         "steps",
         "stuck",
@@ -111,7 +117,7 @@ class Worker:
     def __init__(self, runtime: Runtime, index: int, extra: bool = False) -> None:
         self.runtime = runtime
         self.key = runtime.key
-        self.home = runtime
+        self.home = runtime.home
         self.index = index
         self.extra = extra
         self.queue: deque[Task] = deque()  # others: popped by thieves
@@ -123,6 +129,8 @@ class Worker:
         self.attention = 0  # others: bits are set under runtime.lock
         self.parker = threading.Lock()  # held; a permit to go on is its release
         self.parker.acquire()
+        self.gate = threading.Lock()  # see scheduler.place_lock
+        self.settling: Task | None = None  # the owner of the place lock that `_alone` sees through
         self.os_thread = threading.current_thread()
         self.searching = False  # others: set by the waker that holds the search token
         self.polling = False  # waits in the selector, not on `parker`
@@ -200,12 +208,18 @@ class Worker:
                 if task.pending:
                     task.on_parked()
 
-    @base
     def step(self, task: Task, call: Callable[[Any], Any], argument: Any) -> None:
         """One step by ``call(argument)``, in full: what `run` does inline for ``task.coro.send(value)``.
 
-        For throwing exceptions into a task and for the deterministic scheduler.
+        For throwing exceptions into a task and for the deterministic scheduler. ``task`` may belong to
+        another runtime of the same place.
         """
+        self._step(task, call, argument)
+        if self.attention & ALONE and self.runtime.place_lock.owner is not self.task:
+            self._alone()
+
+    @base
+    def _step(self, task: Task, call: Callable[[Any], Any], argument: Any) -> None:
         outer = self.task
         self.task = task
         try:
@@ -216,12 +230,15 @@ class Worker:
             task.fail(error)
         else:
             if parking is None:
-                task.give_way(self)
+                if task.key == self.key:
+                    task.give_way(self)
+                else:
+                    task.inject()
                 return
             try:
                 waiter, commit = parking
             except Exception:
-                self.step(task, task.coro.throw, BadYield(parking))
+                self._step(task, task.coro.throw, BadYield(parking))
                 return
             waiter.append(task)
             task.waiter = waiter
@@ -239,7 +256,8 @@ class Worker:
         if runtime.poller.busy:
             runtime.poller.glance()
         if self.extra and runtime.too_many():
-            self.attention |= STOP
+            with runtime.lock:
+                self.attention |= STOP
         self.queue.append(task)
         try:
             self.queue.append(self.next.pop())
@@ -264,11 +282,66 @@ class Worker:
                 self.stuck = False
         if bits & TRACE:
             self.trace_step(task)
-        if bits & STOP:
+        if bits & TURN:
+            runtime.pass_turn(self)
+        if bits & ALONE and runtime.place_lock.owner is not task:
+            self._alone()
+        while self.attention & GATE:
+            self.stop()
+        # The owner of the place lock has to go on right here until it leaves it; nobody else could run it.
+        if bits & STOP and not self.attention & ALONE:
             self.queue.appendleft(task)
             self.hand_over()
             return False
         return True
+
+    # -- the place lock: see scheduler.place_lock ----------------------------------------------
+
+    def aside(self) -> None:
+        """This OS thread is about to wait, in a step or between two: until it has taken ``gate`` again, it
+        counts as stopped. No code of a task may run meanwhile."""
+        self.gate.release()
+        # published (a read-modify-write, the fence); now check: `PlaceLock._close`
+        if self.attention & GATE:
+            self.runtime.place_lock.stood_aside(self)
+
+    def stop(self) -> None:
+        """Leave the gate to the owner, who asks for it, until it is done."""
+        if self.runtime.place_lock.left_to_owner(self):
+            self.gate.acquire()
+
+    def at_safepoint(self) -> None:
+        """The owner has us stopped inside a step. See `scheduler.safepoint`."""
+        while self.attention & GATE and not (self.task is not None and self.task.steady()):
+            self.stop()
+
+    def _alone(self) -> None:
+        """The task of this worker that owns the place lock has ended its step without leaving the lock: only
+        it may go on here, until it has. It is about to be told that it must not block."""
+        place_lock = self.runtime.place_lock
+        outer = self.settling
+        while self.attention & ALONE:
+            owner = place_lock.owner
+            if owner is outer:  # further down in our stack somebody sees to that already
+                break
+            self.settling = owner
+            if not self._fetch(owner):
+                time.sleep(0)  # a partner has claimed it and is about to make it ready
+            elif not owner.pending or owner.on_pending():
+                value, owner.value = owner.value, None
+                self._step(owner, owner.coro.send, value)
+        self.settling = outer
+
+    def _fetch(self, task: Task) -> bool:
+        """Take ``task`` out of the queue in which one finds it who was made ready while all other workers
+        stood still; whether it was there."""
+        for queue in (self.next, self.queue, self.runtime.injected):
+            try:
+                queue.remove(task)
+            except ValueError:
+                continue
+            return True
+        return False
 
     def trace_step(self, task: Task | None) -> None:
         """Tell the tracer that the step before has ended and that the one of ``task`` begins."""
@@ -321,6 +394,10 @@ class Worker:
                         self.stuck = False
                 if self.attention & FORKED:
                     runtime.refuse_fork(self.forked)
+                if self.attention & ALONE:
+                    self._alone()
+                while self.attention & GATE:
+                    self.stop()
                 if self.attention & STOP:
                     self._stop_searching()
                     return None

@@ -17,11 +17,13 @@ One file for each area:
 * `control`: breaks around a wait, nested threads, boxes, groups;
 * `places`: places and place channels;
 * `ports`: ports and TCP;
-* `shared`: shared vectors.
+* `shared`: shared vectors;
+* `atomic`: atomic and uninterruptible modes.
 """
 
 # ruff: noqa: F403
-from . import control, core, places, ports, shared
+from . import atomic, control, core, places, ports, shared
+from .atomic import *
 from .control import *
 from .core import *
 from .places import *
@@ -34,3 +36,4 @@ __all__ += control.__all__
 __all__ += places.__all__
 __all__ += ports.__all__
 __all__ += shared.__all__
+__all__ += atomic.__all__

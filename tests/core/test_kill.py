@@ -95,6 +95,41 @@ async def test_a_blocked_os_backed_thread_is_dead_when_kill_returns(operation):
     assert log == ["clean"]
 
 
+@pytest.mark.parametrize("backed", [False, True])
+@pytest.mark.parametrize("state", ["not begun", "runnable", "blocked", "suspended"])
+async def test_an_os_backed_thread_may_kill(state, backed):
+    log = []
+
+    async def run_or_block():
+        try:
+            log.append("begun")
+            if state != "runnable":
+                await Channel().get()
+            while True:
+                await sleep(0)
+        finally:
+            log.append("clean")
+
+    def backed_victim():
+        block_on(run_or_block())
+
+    victims = []
+
+    def killer():
+        victims[0].kill()
+        assert victims[0].dead
+
+    victims.append(thread(backed_victim if backed else run_or_block))
+    while state != "not begun" and not log:
+        await sleep(0)
+    while state in ("blocked", "suspended") and not victims[0].waiter:
+        await sleep(0)
+    if state == "suspended":
+        victims[0].suspend()
+    await thread(killer).join()
+    assert log in ([], ["begun", "clean"])
+
+
 async def test_the_clean_up_of_a_blocked_thread_sees_thread_killed():
     seen = []
 

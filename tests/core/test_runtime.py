@@ -392,9 +392,8 @@ def test_an_extra_worker_retires_when_the_hog_is_over():
             await sleep(0.001)
         stop.append(True)
         await t.join()
-        while runtime.stats()["extra"]:
+        while runtime.stats()["workers"] != 1:
             await sleep(0.001)
-        assert runtime.stats()["workers"] == 1
         return await some_work()
 
     assert rtsync.run(main, workers=1) == 45
@@ -428,8 +427,8 @@ async def test_stats_count():
     for key in "steps steals parks wakes timers timer_buckets injected workers idle extra".split():
         assert isinstance(stats[key], int)
         assert stats[key] >= 0
-    assert stats["workers"] == 2
-    assert 1 <= len(stats["queues"]) <= 2  # a worker has one from when its OS thread has begun
+    assert stats["workers"] >= 2  # more while one of them is stuck
+    assert 1 <= len(stats["queues"]) <= stats["workers"]  # a worker has one from when its OS thread has begun
 
 
 @pytest.mark.rtsync(workers=1)

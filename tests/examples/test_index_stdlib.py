@@ -1,9 +1,11 @@
 """``make demo``: the index of the standard library."""
 
 import importlib.util
+import io
 import os
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -59,7 +61,15 @@ def test_the_demo_shows_both_times_the_speed_up_and_the_index():
     assert lines[1].startswith("1 worker ")
     assert lines[2].startswith("2 workers")
     assert lines[2].endswith("times as fast")
-    for row in ("files", "lines", "definitions", "longest function", "most imported", "identifiers"):
+    for row in (
+        "files",
+        "lines",
+        "tokens",
+        "definitions",
+        "longest function",
+        "most imported",
+        "identifiers",
+    ):
         assert any(line.startswith(row) for line in lines[3:])
 
 
@@ -85,6 +95,28 @@ def test_what_is_found_in_a_file(demo):
     assert found.imports == {"os", "sys", "collections"}
     assert found.identifiers["argument"] == 2
     assert found.identifiers["attribute"] == 1
+
+
+def test_the_tokens_are_those_of_the_standard_tokenizer(demo):
+    source = (
+        SOURCE
+        + b"""\
+x: int = 0x_ff + 1.5e3j - .5  # a 'comment'
+y = rb'\\'' if x ** 2 >= 1 else b"#" + \'\'\'one "
+two\'\'\' + '' # \xc3\xbc
+z = [*x[1:...]] @ y; z //= 2; name\xc3\xbc = lambda a, /, *, b: (a := b) != a << 1
+def f() -> None: ...
+"""
+    )
+    marks = {tokenize.ENCODING, tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT}
+    expected = [
+        token.string.encode()
+        for token in tokenize.tokenize(io.BytesIO(source).readline)
+        if token.type not in marks | {tokenize.ENDMARKER}
+    ]
+    assert demo.TOKEN.findall(source) == expected
+    found = demo.analyse(Path("example.py"), source)
+    assert (found.tokens, found.comments) == (len(expected), 2)
 
 
 def test_a_file_that_the_parser_refuses_is_counted_as_such(demo):

@@ -157,6 +157,17 @@ TABLE = [
     ("shared_bytes", (b"ab",), {}, TypeError, r"SharedBytes: values\[0\] must be an integer"),
     ("shared_flvector", (0.5, None), {}, TypeError, r"SharedFlvector: values\[1\] must be a number"),
     ("shared_fxvector", (1, 0.5), {}, TypeError, r"SharedFxvector: values\[1\] must be an integer"),
+    # atomic and uninterruptible modes
+    *[
+        row
+        for name in "call_as_atomic call_as_nonatomic call_as_uninterruptible".split()
+        for row in each(name, [None, *NO_FUNCTION], expect=f"{name}: thunk must be callable")
+    ],
+    *[
+        row
+        for name in "uninterruptible_lock_acquire uninterruptible_lock_release".split()
+        for row in each(name, [None, 1, SEMA], expect=f"{name}: lock must be an uninterruptible lock")
+    ],
 ]
 
 

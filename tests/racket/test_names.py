@@ -169,6 +169,20 @@ SIGNATURES = {
     "shared_flvector": "*x",
     "make_shared_fxvector": "size x?",
     "shared_fxvector": "*x",
+    # atomic and uninterruptible modes
+    "start_atomic": "",
+    "end_atomic": "",
+    "start_breakable_atomic": "",
+    "end_breakable_atomic": "",
+    "call_as_atomic": "thunk",
+    "call_as_nonatomic": "thunk",
+    "is_in_atomic_mode": "",
+    "start_uninterruptible": "",
+    "end_uninterruptible": "",
+    "call_as_uninterruptible": "thunk",
+    "make_uninterruptible_lock": "",
+    "uninterruptible_lock_acquire": "lock",
+    "uninterruptible_lock_release": "lock",
 }
 
 

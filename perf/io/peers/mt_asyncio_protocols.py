@@ -1,0 +1,13 @@
+"""mt_asyncio, protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mt_asyncio.asyncio as asyncio
+
+from perf.io.peers import protocols
+
+
+def serve(kind: str, workers: int, tell: Callable[[int], object]) -> None:
+    asyncio.run(protocols.serve(asyncio, kind, tell), threads=workers)

@@ -1,0 +1,43 @@
+"""rtsync: a thread for each connection."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rtsync
+from rtsync.ports import InputPort, OutputPort, tcp_listen
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "http_server.py"
+
+
+def serve(kind: str, workers: int, tell: Callable[[int], object]) -> None:
+    rtsync.run({"echo": echo, "http": http}[kind], tell, workers=workers)
+
+
+async def echo(tell: Callable[[int], object]) -> None:
+    async def converse(inp: InputPort, out: OutputPort) -> None:
+        try:
+            async with inp, out:
+                while data := await inp.read_bytes_avail():
+                    await out.write(data, flush=True)
+        except OSError:
+            pass  # reset
+
+    listener = tcp_listen(0, "127.0.0.1", backlog=1024)
+    tell(listener.port)
+    async for inp, out in listener:
+        rtsync.thread(converse, inp, out, keep=False)
+
+
+async def http(tell: Callable[[int], object]) -> None:
+    spec = importlib.util.spec_from_file_location("http_server", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    example: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    listener = tcp_listen(0, "127.0.0.1", backlog=1024)
+    tell(listener.port)
+    await example.serve(listener, Path())

@@ -80,11 +80,11 @@ class Deterministic(Runtime):
         with self.worker_here():
             try:
                 while not done():
+                    if worker.steps % 64 == 63 and self.poller.busy:
+                        self.poller.glance()  # before the queues, where it puts what it makes ready
                     for queue in (worker.next, worker.queue, self.injected):
                         while queue:
                             runnable.append(queue.pop())
-                    if worker.steps % 64 == 63 and self.poller.busy:
-                        self.poller.glance()
                     if runnable:
                         # Swap-remove: which one is random anyway.
                         index = int(self.random.random() * len(runnable))

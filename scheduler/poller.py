@@ -181,14 +181,19 @@ class EpollPoller(Poller):
                 mask |= select.EPOLLIN
             if asked & WRITE:
                 mask |= select.EPOLLOUT
-            if enrolled:
-                self._epoll.modify(watched.fd, mask)
-            else:
-                try:
-                    self._epoll.register(watched.fd, mask)
-                except FileExistsError:  # somebody closed the descriptor behind its owner's back
-                    self._epoll.modify(watched.fd, mask)
+            # Before the kernel knows: who polls may be told at once, and has to know whom it is about.
             self._remember(watched)
+            try:
+                if enrolled:
+                    self._epoll.modify(watched.fd, mask)
+                else:
+                    try:
+                        self._epoll.register(watched.fd, mask)
+                    except FileExistsError:  # somebody closed the descriptor behind its owner's back
+                        self._epoll.modify(watched.fd, mask)
+            except BaseException:
+                self._forget(watched, watched.fd)
+                raise
         if first and self._nudge is not None:
             self._nudge()
 

@@ -288,7 +288,8 @@ class Worker:
             self._alone()
         while self.attention & GATE:
             self.stop()
-        if bits & STOP:
+        # The owner of the place lock has to go on right here until it leaves it; nobody else could run it.
+        if bits & STOP and not self.attention & ALONE:
             self.queue.appendleft(task)
             self.hand_over()
             return False

@@ -13,8 +13,10 @@ from .input import InputPort
 from .listener import Listener
 from .output import OutputPort
 from .pipe import pipe
+from .process import Process, subprocess
 from .standard import current_error_port, current_input_port, current_output_port, stderr, stdin, stdout
 from .tcp import (
+    socket_ports,
     tcp_abandon_port,
     tcp_accept,
     tcp_accept_evt,
@@ -25,6 +27,7 @@ from .tcp import (
     unix_connect,
     unix_listen,
 )
+from .tls import start_tls, tls_object
 
 __all__ = [
     "EOF",
@@ -33,6 +36,7 @@ __all__ = [
     "Listener",
     "OutputPort",
     "PortClosed",
+    "Process",
     "copy_port",
     "current_error_port",
     "current_input_port",
@@ -40,9 +44,12 @@ __all__ = [
     "open_input",
     "open_output",
     "pipe",
+    "socket_ports",
+    "start_tls",
     "stderr",
     "stdin",
     "stdout",
+    "subprocess",
     "tcp_abandon_port",
     "tcp_accept",
     "tcp_accept_evt",
@@ -50,6 +57,7 @@ __all__ = [
     "tcp_close",
     "tcp_connect",
     "tcp_listen",
+    "tls_object",
     "unix_connect",
     "unix_listen",
 ]

@@ -105,6 +105,10 @@ class Descriptor:
     def push(self) -> None:
         """Send what is still here. ``BlockingIOError`` if there is no room."""
 
+    def farewell(self) -> None:
+        """All was sent: say so, where the connection has a way of its own to say it. It may leave something
+        `unsent`."""
+
     def taken(self, n: int) -> None:
         """``n`` bytes that `read` gave have been taken from the port."""
 

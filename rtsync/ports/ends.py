@@ -32,6 +32,9 @@ class Object:
     def taken(self, n: int) -> None:
         """See `Descriptor.taken`."""
 
+    def farewell(self) -> None:
+        """See `Descriptor.farewell`."""
+
     def push(self) -> None:
         """See `Descriptor.push`."""
 

@@ -166,6 +166,7 @@ class InputPort(Port):
     _read_line = performing("InputPort.read_line")
     _read_bytes_line = performing("InputPort.read_bytes_line")
     _peek = performing("InputPort.peek")
+    _handshake = performing("start_tls")
 
     # -- the same as events --------------------------------------------------------------------------
 

@@ -56,8 +56,10 @@ class Ear:
 
     def on_ready(self, look_closely: bool) -> None:
         """See `descriptor.Side`."""
-        self.ready = True  # published before the listener's lock is taken
-        self.listener.on_ready(False)
+        listener = self.listener
+        with listener._lock:  # who has just tried in vain has said so by now, and is corrected
+            self.ready = True
+            listener.on_ready(False)
 
     def close(self) -> None:
         """Holds the listener's lock."""

@@ -370,10 +370,17 @@ class OutputPort(Port):
             self._fail(error)
             return
         if not self._pending and not end.unsent:
-            self._draining = False
             if self._closing and not self._closed:
+                if self._tell:
+                    end.farewell()
+                    if end.unsent:
+                        self._ready = False
+                        return
+                self._draining = False
                 self._finish_close()
-            elif self._held and not self._queue:
+                return
+            self._draining = False
+            if self._held and not self._queue:
                 self._unhold()
 
     def _join(self) -> bytes:
@@ -486,7 +493,7 @@ class Write(Writing):
 
     def _find(self) -> Any:
         port = self._port
-        if port._error is not None or port._closing:
+        if port._error is not None or port._closing or port._closed:
             return self._over()
         return True if port._room() else self._over()
 
@@ -631,7 +638,8 @@ class Writable(Writing):
 
     def _find(self) -> Any:
         port = self._port
-        return port if port._error is not None or port._closing or port._room() else NOT_READY
+        over = port._error is not None or port._closing or port._closed
+        return port if over or port._room() else NOT_READY
 
 
 class Closing:

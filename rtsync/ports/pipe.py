@@ -62,6 +62,9 @@ class Pipe:
             raise BlockingIOError
         return done
 
+    def farewell(self) -> None:
+        """See `Descriptor.farewell`."""
+
     def push(self) -> None:
         """Nothing is kept here."""
 

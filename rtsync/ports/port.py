@@ -96,6 +96,7 @@ class Port(BaseEvt):
 
     __slots__ = (
         "__weakref__",
+        "_asks",
         "_closed",
         "_end",
         "_error",
@@ -120,6 +121,7 @@ class Port(BaseEvt):
         self._queue = WaitQueue()
         self._end = end  # a descriptor, one side of TLS or of a pipe
         self._watched = end.watched
+        self._asks = self._what  # the directions that concern us
         # Hot paths skip a call where the end is a plain descriptor; -1 where it is not, and once closed.
         self._fd = end.fd if type(end) is Descriptor and not end.always_ready else -1
         self._wanted: Any = None  # the poller that was asked last
@@ -163,7 +165,7 @@ class Port(BaseEvt):
             self._held.append(poller)
             poller.waiting.add(self)
         if self._wanted is not poller or not poller.persistent:
-            poller.want(self._watched, self._what)
+            poller.want(self._watched, self._asks)
             self._wanted = poller
 
     def _unhold(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Coroutine
 from inspect import markcoroutinefunction
 from typing import Any, Final
@@ -26,8 +27,9 @@ from .files import path_of
 from .input import InputPort
 from .listener import Listener
 from .output import OutputPort, Writing
-from .port import Port
+from .port import Port, check_encoding
 from .resolve import resolve, resolve_now
+from .tls import check_context, start_tls, upgrade
 
 BACKLOG: Final = 128
 """Connections that the kernel keeps for a listener until they are accepted."""
@@ -46,8 +48,11 @@ def _name(kind: str, address: Any) -> str:
     return f"{kind} {address!r}" if address else kind
 
 
-def make_ports(conn: socket.socket, address: Any, encoding: str = "utf-8") -> tuple[InputPort, OutputPort]:
-    """The ports of a connected, non-blocking socket, of which they take possession."""
+def make_ports(
+    conn: socket.socket, address: Any, encoding: str = "utf-8", tls: ssl.SSLContext | None = None
+) -> tuple[InputPort, OutputPort]:
+    """The ports of a connected, non-blocking socket, of which they take possession; with ``tls`` those of a
+    server."""
     kind = "tcp"
     if conn.family in (socket.AF_INET, socket.AF_INET6):
         try:
@@ -64,14 +69,32 @@ def make_ports(conn: socket.socket, address: Any, encoding: str = "utf-8") -> tu
     try:
         inp._adopt()
         out._adopt()
-    except ContractError:
+        if tls is not None:
+            upgrade("accept", inp, out, tls, True, None)
+    except BaseException:
         inp.abort()
         out.abort()
         raise
     return inp, out
 
 
-def _check_custodian(operation: str) -> None:
+def socket_ports(sock: socket.socket, *, encoding: str = "utf-8") -> tuple[InputPort, OutputPort]:
+    """The input and the output port of a connected stream socket, which becomes theirs."""
+    if not isinstance(sock, socket.socket):
+        raise refuse("socket_ports", "sock", "a socket", sock, TypeError)
+    if sock.fileno() < 0:
+        raise refuse("socket_ports", "sock", "an open socket", sock, ValueError)
+    check_encoding("socket_ports", encoding, "strict")
+    check_custodian("socket_ports")
+    try:
+        address = sock.getpeername()
+    except OSError:
+        raise refuse("socket_ports", "sock", "a connected socket", sock, ValueError) from None
+    sock.setblocking(False)
+    return make_ports(sock, address, encoding)
+
+
+def check_custodian(operation: str) -> None:
     """Refuse before anything has happened."""
     custodian = current_custodian_or_none()
     if custodian is not None and custodian.is_shut_down:
@@ -98,6 +121,7 @@ def tcp_listen(
     *,
     backlog: int = BACKLOG,
     reuse: bool = True,
+    tls: ssl.SSLContext | None = None,
     encoding: str = "utf-8",
 ) -> Listener:
     """Listen for connections at ``port`` (0: any free one, see `Listener.port`) of ``host``, by default of
@@ -111,7 +135,9 @@ def tcp_listen(
     check_count("tcp_listen", "backlog", backlog, 1)
     if not isinstance(reuse, bool):
         raise refuse("tcp_listen", "reuse", "a bool", reuse, TypeError)
-    _check_custodian("tcp_listen")
+    check_context("tcp_listen", "tls", tls, True)
+    check_encoding("tcp_listen", encoding, "strict")
+    check_custodian("tcp_listen")
     socks: list[socket.socket] = []
     try:
         if host is None and socket.has_dualstack_ipv6():
@@ -123,7 +149,7 @@ def tcp_listen(
                 number = socks[0].getsockname()[1] if socks else port  # the same for all
                 socks.append(_bind(family, (where, number, *scope), backlog, reuse))
         name = _name("tcp listener", socks[0].getsockname())
-        return Listener(socks, name, lambda conn, address: make_ports(conn, address, encoding))
+        return Listener(socks, name, lambda conn, address: make_ports(conn, address, encoding, tls))
     except BaseException:
         for sock in socks:
             sock.close()
@@ -152,7 +178,7 @@ def unix_listen(path: str | os.PathLike[str], *, backlog: int = BACKLOG, encodin
     Source: Racket Reference 15.12 (Unix domain sockets)."""
     where = path_of("unix_listen", path)
     check_count("unix_listen", "backlog", backlog, 1)
-    _check_custodian("unix_listen")
+    check_custodian("unix_listen")
     sock = _bind(socket.AF_UNIX, where, backlog, False)
     try:
         found = os.stat(where)
@@ -199,25 +225,44 @@ def tcp_connect(
     *,
     local_host: str | None = None,
     local_port: int | None = None,
+    tls: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
     encoding: str = "utf-8",
 ) -> Coroutine[Any, Any, tuple[InputPort, OutputPort]]:
     """Connect to ``host`` at ``port``; the ports of the connection. All addresses of the host are tried in
     order. ``OSError`` of the last one if none answers.
 
-    ``local_host``, ``local_port``: where the connection is to begin.
+    ``local_host``, ``local_port``: where the connection is to begin. ``tls``: encrypt it; the certificate is
+    to be that of ``server_hostname``, by default ``host``.
     Source: Racket Reference, ``tcp-connect``."""
     _check_host("tcp_connect", "host", host, False)
     _check_port_number("tcp_connect", "port", port, 1)
     _check_host("tcp_connect", "local_host", local_host, True)
     if local_port is not None:
         _check_port_number("tcp_connect", "local_port", local_port, 0)
-    return _connect(host, port, local_host, local_port, encoding)
+    check_encoding("tcp_connect", encoding, "strict")
+    check_context("tcp_connect", "tls", tls, True)
+    _check_host("tcp_connect", "server_hostname", server_hostname, True)
+    connecting = _connect(host, port, local_host, local_port, encoding)
+    return connecting if tls is None else _connect_encrypted(connecting, tls, server_hostname or host)
+
+
+async def _connect_encrypted(
+    connecting: Coroutine[Any, Any, tuple[InputPort, OutputPort]], tls: ssl.SSLContext, server_hostname: str
+) -> tuple[InputPort, OutputPort]:
+    inp, out = await connecting
+    try:
+        return await start_tls(inp, out, tls, server_hostname=server_hostname)
+    except BaseException:
+        inp.abort()
+        out.abort()
+        raise
 
 
 async def _connect(
     host: str, port: int, local_host: str | None, local_port: int | None, encoding: str
 ) -> tuple[InputPort, OutputPort]:
-    _check_custodian("tcp_connect")
+    check_custodian("tcp_connect")
     here: list[Any] = []
     if local_host is not None or local_port is not None:
         here = await resolve(local_host or "::", local_port or 0, True)
@@ -238,7 +283,9 @@ async def _connect(
     )
 
 
-_connect.__name__ = _connect.__qualname__ = "tcp_connect"
+for _made in (_connect, _connect_encrypted):
+    _made.__name__ = _made.__qualname__ = "tcp_connect"
+del _made
 
 
 @markcoroutinefunction
@@ -252,7 +299,7 @@ def unix_connect(
 
 
 async def _connect_unix(path: str, encoding: str) -> tuple[InputPort, OutputPort]:
-    _check_custodian("unix_connect")
+    check_custodian("unix_connect")
     while True:
         try:
             return await _connect_to(socket.socket(socket.AF_UNIX), path, None, encoding)
@@ -289,17 +336,20 @@ async def _connected(sock: socket.socket) -> int:
     attempt = OutputPort(end, "connection")
     try:
         while True:
+            # First this, then the look: a report that comes in between says that the look was too early. (One
+            # that comes too early was meant for a former descriptor of the same number.)
             attempt._ready = False
-            await attempt._flush(Connected(attempt))
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # which forgets it
             if number:
                 return number
             try:
                 sock.getpeername()
             except OSError as error:
-                if error.errno == errno.ENOTCONN:  # not yet
-                    continue
-            return 0
+                if error.errno != errno.ENOTCONN:
+                    return error.errno or errno.EIO
+            else:
+                return 0
+            await attempt._flush(Connected(attempt))
     finally:
         attempt.abort()
 

@@ -349,6 +349,29 @@ async def test_who_is_claimed_from_outside_before_it_is_refused_has_its_value():
     await t.join()
 
 
+@pytest.mark.rtsync(workers=1, runs=20)
+async def test_an_extra_worker_that_retires_leaves_no_owner_behind():
+    stop = []
+
+    async def hog():
+        while not stop:
+            pass
+
+    t = thread(hog)
+    await sleep(0)
+    while not current_thread().runtime.stats()["extra"]:
+        await sleep(0.001)
+    stop.append(True)
+    # We run on the extra worker, which retires at one of its ticks.
+    for _ in range(200):
+        with atomic():
+            for _ in range(3):
+                with pytest.raises(ContractError):
+                    await sleep(0)
+        await sleep(0)
+    await t.join()
+
+
 # -- call_as_atomic, call_as_nonatomic -------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from scheduler import NoRuntime, nested
 
 from .env import Env, EnvBlock, current_env
-from .errors import ContractError, ShutDown, refuse
+from .errors import ShutDown, refuse
 from .evt import Evt, Latch
 
 
@@ -147,16 +147,9 @@ class Custodian(EnvBlock):
     def shutdown_all(self) -> None:
         """Shut down this custodian and its subordinates: threads that no other custodian manages are killed,
         other resources closed, boxes emptied; the calling thread last, if it is among them. Nothing can
-        be created under it any more. ``ContractError`` if the current custodian does not manage it.
+        be created under it any more. Who has a custodian may shut it down; doing it again does nothing.
 
         Source: Racket Reference, ``custodian-shutdown-all``."""
-        mine = current_custodian_or_none()
-        if mine is not None and not mine.manages(self) and not self.manages(mine):
-            raise ContractError("shutdown_all: the current custodian does not manage this one")
-        self.shut_down()
-
-    def shut_down(self) -> None:
-        """`shutdown_all`, whoever asks for it."""
         doomed: dict[Any, list[Any]] = {}
         above = self._parent
         if above is not None:

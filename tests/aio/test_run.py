@@ -391,6 +391,19 @@ async def test_under_a_shut_down_custodian_the_caller_is_dead_and_nothing_runs_o
     assert ran == []
 
 
+async def test_in_atomic_mode_nothing_is_run():
+    ran = []
+
+    async def work():
+        ran.append(1)
+
+    with pytest.raises(ContractError, match="run: would block in atomic mode"):
+        with rt.atomic.atomic():
+            await aio.run(work())
+    await aio.run(give(1))
+    assert ran == []
+
+
 # -- the loop's life ---------------------------------------------------------------------------------
 
 

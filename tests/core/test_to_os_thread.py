@@ -14,6 +14,7 @@ from rtsync import (
     Deadlock,
     Semaphore,
     ThreadKilled,
+    atomic,
     block_on,
     current_custodian,
     current_thread,
@@ -291,6 +292,15 @@ def test_the_end_of_the_runtime_does_not_wait_for_calls_in_flight(script):
     )
     assert done.stdout == "over\n"
     assert done.stderr == ""
+
+
+async def test_in_atomic_mode_no_call_is_made():
+    made = []
+    with pytest.raises(ContractError, match="to_os_thread: would block in atomic mode"):
+        with atomic.atomic():
+            await to_os_thread(made.append, 1)
+    assert await to_os_thread(divmod, 7, 2) == (3, 1)
+    assert made == []
 
 
 # -- deadlocks -------------------------------------------------------------------------------------

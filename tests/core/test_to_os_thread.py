@@ -124,9 +124,19 @@ async def test_no_more_calls_are_made_at_once_than_the_limit():
 async def test_an_os_thread_goes_on_with_the_next_call():
     blocking = current_thread().runtime.blocking
     blocking.limit = 2
-    waiting = [thread(to_os_thread, threading.get_ident) for _ in range(300)]
-    # Idle OS threads may share the work, but no new ones are made.
-    assert len({await t.join() for t in waiting}) <= 4
+    gate, begun = Semaphore(), Semaphore()
+
+    def call():
+        begun.post()
+        block_on(gate.peek_evt())
+        return threading.get_ident()
+
+    waiting = [thread(to_os_thread, call) for _ in range(300)]
+    await begun.wait()
+    await begun.wait()
+    await sync(idle())  # the others are in the queue
+    gate.post()
+    assert len({await t.join() for t in waiting}) == 2
 
 
 @REAL

@@ -493,6 +493,7 @@ def test_the_end_of_run_cancels_the_tasks_and_ends_the_os_thread():
 
     rt.Runtime(2).run(main)
     assert len(ended) == 1
+    ended[0].join(30)
     assert not ended[0].is_alive()
 
 

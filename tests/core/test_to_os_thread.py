@@ -1,7 +1,6 @@
 """``to_os_thread``: blocking calls off the workers, on a bounded number of OS threads."""
 
 import threading
-import time
 from contextvars import ContextVar
 
 import pytest
@@ -19,6 +18,7 @@ from rtsync import (
     current_custodian,
     current_thread,
     idle,
+    sleep,
     sync,
     thread,
     to_os_thread,
@@ -144,7 +144,7 @@ async def test_os_threads_without_work_retire(monkeypatch):
     monkeypatch.setattr("rtsync.os_threads.KEEP", 0.01)
     mine = await to_os_thread(threading.current_thread)
     while mine.is_alive():
-        await to_os_thread(time.sleep, 0.05)
+        await sleep(0.02)
     assert mine not in current_thread().runtime.os_threads.own
 
 

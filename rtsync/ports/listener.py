@@ -194,12 +194,9 @@ class Listener(Port):
     def _request(self) -> Request:
         return Acceptable(self)
 
-    def _want(self) -> None:
-        new = self._wanted
-        super()._want()
-        if len(self._ears) > 1 and (self._wanted is not new or not self._wanted.persistent):
-            for ear in self._ears[1:]:
-                self._wanted.want(ear.descriptor, READ)
+    def _enrol(self, poller: Any) -> None:
+        for ear in self._ears:
+            poller.want(ear.descriptor, READ)
 
     def _fill(self) -> bool:
         """Take a connection from the kernel: whether something has changed."""

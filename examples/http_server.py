@@ -170,7 +170,7 @@ def primes(text: str) -> int:
 async def main(root: Path, host: str, port: int) -> None:
     with tcp_listen(port, host, backlog=1024) as listener:
         print(f"http://{host}:{listener.port}/", flush=True)
-        await serve(listener, root.resolve())
+        await serve(listener, root)
 
 
 if __name__ == "__main__":
@@ -181,6 +181,6 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, help="OS threads (default: the number of processors)")
     options = parser.parse_args()
     try:
-        rt.run(main, options.root, options.host, options.port, workers=options.workers)
+        rt.run(main, options.root.resolve(), options.host, options.port, workers=options.workers)
     except KeyboardInterrupt:
         pass

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from .rows import Peer, Row
+from .rows import Peer, Row, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 120
@@ -63,6 +63,7 @@ class Results:
     figure: Callable[[list[float]], float] = median  # of the rounds of a process: or min
     figures: dict[tuple[str, str], Figures] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    judge: Callable[[Results], Iterable[Verdict]] | None = None  # the targets, if not those of `perf.rows`
 
     def typical(self, row: str, peer: str) -> float | None:
         """The median of ``peer`` over the repetitions, for one operation."""

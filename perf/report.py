@@ -46,6 +46,8 @@ def targets(results: Results) -> str:
 
 
 def judge(results: Results) -> list[Verdict]:
+    if results.judge is not None:
+        return list(results.judge(results))
     ratios = {
         (row.name, peer.name): ratio.median
         for row in results.rows

@@ -1,5 +1,8 @@
 """Racket's concurrency system for free-threaded Python. See README.md and docs/."""
 
+from importlib import import_module
+from typing import Any
+
 from scheduler.safepoint import own_folder
 
 from . import aio
@@ -59,6 +62,7 @@ from .evt import (
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
 from .nested import call_in_nested_thread
 from .os_thread import block_on
+from .pool import ParallelThreadPool
 from .runtime import Runtime, run, uncaught_exception_handler
 from .scope import Scope
 from .semaphore import Semaphore
@@ -85,6 +89,7 @@ __all__ = [
     "Evt",
     "ForkError",
     "NoRuntime",
+    "ParallelThreadPool",
     "Parameter",
     "Runtime",
     "SchedulerError",
@@ -145,3 +150,10 @@ __all__ = [
     "uncaught_exception_handler",
     "uninterruptible",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # `rtsync.place` without an import of its own, loaded when it is first used: it takes long.
+    if name == "place":
+        return import_module("rtsync.place")
+    raise AttributeError(f"module 'rtsync' has no attribute {name!r}")

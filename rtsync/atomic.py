@@ -115,9 +115,11 @@ def end_breakable_atomic() -> None:
 def _enter(thread: Any, modes: Modes, operation: str, interruptible: bool = True) -> None:
     """Take the place lock. In the thread itself, which is not in atomic mode."""
     home = here.driver.home
-    if modes.uninterruptible and thread.key != home.key:
+    if modes.uninterruptible and thread._rare.pool is not None:
         raise ContractError(f"{operation}: a parallel thread cannot do this in uninterruptible mode")
     place_lock = home.place_lock
+    if thread.pending and interruptible and thread.wanted():
+        thread.at_safepoint()  # raises, or waits to be resumed, or it is in clean-up already
     while not place_lock.enter(thread, interruptible):
         thread.at_safepoint()  # raises, or waits to be resumed
         if thread.wanted():  # it is in clean-up already, or cannot be suspended here

@@ -35,6 +35,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -96,6 +97,7 @@ class Rare:
         "name",
         "nested",
         "on_fail",
+        "pool",
         "raising",
         "resume_evt",
         "scope",
@@ -123,6 +125,7 @@ class Rare:
         # on_fail(thread, error) is called with its exception, instead of a report, before its end is known;
         # what that gives, if anything, after.
         self.on_fail: Callable[[Any, BaseException], Callable[[], object] | None] | None = None
+        self.pool: Any = None  # the parallel pool that it runs in, see `rtsync.pool`
         self.raising: BaseException | None = None  # see RAISE
         self.resume_evt: Latch | None = None
         self.scope: Any = None  # the innermost whose block it runs, see `rtsync.scope`
@@ -640,7 +643,7 @@ class Controlled(Task):
     def _unask_safepoint(self) -> None:
         """Take back `_ask_safepoint`, if it was for a break."""
         with self._lock:
-            if self.pending & ~BREAK:
+            if self.pending & ~(BREAK | NO_BLOCK):
                 return
             rare = self._rarely()
             asked, rare.asked = rare.asked, False
@@ -688,6 +691,10 @@ class Controlled(Task):
             else:
                 self.value = RETRY
                 return True
+        return self._unqueue()
+
+    def _unqueue(self) -> bool:
+        """Take it out of the run queue that it stands in, if it does; whether it did. Any OS thread."""
         runtime = runtimes.get(self.key)
         return runtime is not None and runtime.unqueue(self)
 
@@ -752,21 +759,6 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     me = current_or_none()
     if me is not None and me._state >= RESULT:  # a scope is shut down by the end of one of its threads
         me = None
-    home = getattr(current_driver(), "home", None)
-    if home is None:
-        myself = _kill_others(threads, really, me)
-    else:
-        with home.as_worker():
-            myself = _kill_others(threads, really, me)
-    if myself:
-        with me._lock:
-            me.pending |= KILL
-        if not me.steady():
-            raise me._killing()
-
-
-def _kill_others(threads: list[Any], really: bool, me: Any) -> bool:
-    """Kill all of ``threads`` but ``me``; whether that is among them."""
     myself = False
     targets: list[Any] = []
     held: list[Any] = []
@@ -795,10 +787,12 @@ def _kill_others(threads: list[Any], really: bool, me: Any) -> bool:
     if _in_atomic(me):
         _settle_later(targets, held, KILL, me)
     else:
-        for target in held:
-            _act(target, KILL)
-        _settle(targets, KILL, me)
-    return myself
+        _settle_now(targets, held, KILL, me)
+    if myself:
+        with me._lock:
+            me.pending |= KILL
+        if not me.steady():
+            raise me._killing()
 
 
 def _act(target: Any, bit: int) -> None:
@@ -811,11 +805,30 @@ def _act(target: Any, bit: int) -> None:
     if not target.can_be_run:
         target.ready()
         target.runtime.os_threads.let_end(target)
-    elif driver is not None and driver.key == target.key:
+    elif _may_run(driver, target):
         if target.on_pending():  # it has come to be in a mode
             target.ready()
+    elif (runtime := runtimes.get(target.key)) is not None and runtime.home is not runtime:
+        runtime.home.inject(target)  # its pool may be busy with others, the place has workers for its end
     else:
         target.inject()
+
+
+def _may_run(driver: Any, target: Any) -> bool:
+    """Whether ``target`` may make a step in a step of this OS thread: on a worker of its own runtime, or of
+    the place that the pool it belongs to is in. (Not the other way round: atomic mode does not stop
+    pools.)"""
+    if driver is None or not driver.key:
+        return False
+    if driver.key == target.key:
+        return True
+    runtime = runtimes.get(target.key)
+    return runtime is not None and runtime.home is driver.runtime
+
+
+def _in_pool(target: Any) -> bool:
+    """Whether ``target`` belongs to a parallel pool, by whose workers it may have to wait for long."""
+    return target._rare is not None and target._rare.pool is not None
 
 
 def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
@@ -823,7 +836,6 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
     and those in a step get a moment, then safepoints. One that reaches none sits in a C call, or runs its
     clean-up elsewhere; it is not waited for, but stays asked."""
     driver = current_driver()
-    key = 0 if driver is None else driver.key
     start = monotonic()
     bell = None
     pause = 0.00005
@@ -835,7 +847,9 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
                 continue
             # Published under the lock; now look where it is. See the head.
             # What we cannot run ourselves goes its own way once it is told.
-            if (bit == SUSPEND or target.key == key or target.waiter) and target.seize():
+            if (
+                bit == SUSPEND or target.waiter or _may_run(driver, target) or _in_pool(target)
+            ) and target.seize():
                 _act(target, bit)
                 if target._state >= HELD:
                     continue
@@ -885,9 +899,13 @@ def _settle_later(targets: list[Any], seized: list[Any], bit: int, me: Any) -> N
             else:
                 seized.append(target)
 
-    def settle() -> None:
+    me.modes().leaves.append(lambda: _settle_now(targets, seized, bit, me))
+
+
+def _settle_now(targets: list[Any], seized: list[Any], bit: int, me: Any) -> None:
+    """`_settle`, and have ``seized`` do what ``bit`` asks for."""
+    home = getattr(current_driver(), "home", None)
+    with nullcontext() if home is None else home.as_worker():
         for target in seized:
             _act(target, bit)
         _settle(targets, bit, me)
-
-    me.modes().leaves.append(settle)

@@ -19,10 +19,10 @@ from inspect import markcoroutinefunction
 from typing import Any
 
 from .breaks import Break, Breaks, NoBreaks
-from .control import FAILED, KILL, RESULT
+from .control import FAILED, KILL, NO_BLOCK, RESULT
 from .current import current
 from .custodian import Custodian
-from .errors import ThreadDead, ThreadKilled, check_callable, refuse
+from .errors import ContractError, ThreadDead, ThreadKilled, check_callable, refuse
 from .spawn import prepare, start
 from .thread import Thread
 
@@ -49,6 +49,8 @@ def call_in_nested_thread(
 async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custodian | None) -> Any:
     # We are no user's code: up to the wait, nobody stops us.
     me = current("call_in_nested_thread")
+    if me.pending & NO_BLOCK:
+        raise ContractError("call_in_nested_thread: would block in atomic mode")
     made = prepare("call_in_nested_thread", fn, args, custodian)
     rare = made._rarely()
     rare.on_fail = partial(_comes_out_in, me)

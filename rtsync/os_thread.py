@@ -29,6 +29,7 @@ class OsThread(Thread):
     __slots__ = ("_driver", "_mine", "_threads", "parker")
 
     can_be_run: ClassVar[bool] = False
+    driver_class: ClassVar[type[OsThreadDriver]]
 
     def __init__(self, key: int, call: Callable[[], Any], context: Context, custodian: Any) -> None:
         super().__init__(key, _Standing(call), context, custodian)
@@ -72,6 +73,12 @@ class OsThread(Thread):
         self.value = RETRY
         self.modes().refused = True  # and `OsThreadDriver.wait` does not
 
+    def freezing(self) -> None:
+        """It is about to wait for its resumption inside its own code. In its OS thread."""
+
+    def thawed(self) -> None:
+        """It goes on."""
+
     def _in_step(self) -> bool:
         return not self.waiter and self._threads.runs(self)
 
@@ -84,7 +91,7 @@ class OsThread(Thread):
 
     def main(self) -> OsThread | None:
         """Its whole life, on its OS thread; what that is to run next, if it is known."""
-        driver = OsThreadDriver(self, self.runtime, self.runtime.os_threads.timers)
+        driver = self.driver_class(self, self.runtime, self.runtime.os_threads.timers)
         here.driver = self._driver = driver
         self._mine = threading.current_thread()
         try:
@@ -127,8 +134,12 @@ class OsThread(Thread):
 class OsThreadDriver(OsDriver):
     """The driver of an OS-backed thread: blocking is the business of the runtime's `OsThreads`."""
 
+    def refuses(self) -> bool:
+        """Whether its thread is in a mode in which it must not block."""
+        return bool(self.task.pending & NO_BLOCK)
+
     def give_way(self) -> None:
-        if self.task.pending & NO_BLOCK:
+        if self.refuses():
             self.task.modes().refused = True
             return
         self.home.os_threads.give_way(self.task)  # type: ignore[union-attr]
@@ -136,10 +147,13 @@ class OsThreadDriver(OsDriver):
     def wait(self) -> None:
         if self.forked is not None:
             super().wait()
-        if self.task.pending & NO_BLOCK and self.task.modes().refused:
+        if self.refuses() and self.task.modes().refused:
             return
         threads = self.home.os_threads  # type: ignore[union-attr]
         threads.block(self.task, super().wait if self.timers.armed else None)
+
+
+OsThread.driver_class = OsThreadDriver
 
 
 class _Standing:

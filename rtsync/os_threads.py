@@ -117,13 +117,13 @@ class OsThreads:
         """Let others run. In its OS thread."""
         time.sleep(0)
 
-    def runs(self, thread: OsThread) -> bool:
-        """Whether ``thread``, which is not blocked, makes progress while the caller waits."""
-        return True
-
     def unqueue(self, thread: OsThread) -> bool:
         """Take back a `ready` that has not let it go on yet; whether that was possible."""
         return False
+
+    def runs(self, thread: OsThread) -> bool:
+        """Whether ``thread``, which is not blocked, makes progress while the caller waits."""
+        return True
 
     def let_end(self, thread: OsThread) -> None:
         """``thread`` has been made ready in order to die: see to it that it can."""

@@ -20,7 +20,7 @@ from contextvars import copy_context
 from typing import Any
 
 import scheduler
-from scheduler import Task, block, current_driver, defer, here
+from scheduler import Task, block, current_driver, defer
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
@@ -35,6 +35,7 @@ from .errors import ContractError, Deadlock, ForkError, ThreadKilled, check_call
 from .evt import BaseEvt, Evt
 from .os_thread import Call, OsThread
 from .os_threads import OsThreads
+from .pool import Engine
 from .spawn import is_async
 from .sync import sync
 from .thread import Thread
@@ -94,6 +95,7 @@ class Runtime(scheduler.Runtime):
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
         self.blocking = Blocking(self)
+        self.pools: tuple[Engine, ...] = ()  # parallel pools with workers; replaced under lock, never changed
         self.asyncio: Background | None = Background(self)
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
@@ -190,7 +192,8 @@ class Runtime(scheduler.Runtime):
             self.blocked.discard(me)
 
     def _shut_down(self) -> None:
-        """Kill what is left. In an OS thread that is no worker."""
+        """Kill what is left, then close what is open: no thread is to see what it uses being closed. In an OS
+        thread that is no worker."""
         left = []
         others: dict[Any, list[Any]] = {}
         for manager, member in self.root.close():
@@ -198,21 +201,22 @@ class Runtime(scheduler.Runtime):
                 left.append(member)
             elif member._disown(manager):
                 others.setdefault(member.end_all, []).append(member)
+        if left:
+            context = copy_context()
+            context.run(current_env.set, Env(Custodian.root()))
+            reaper = Thread(self.key, _reap(left), context, None)
+            self.inject(reaper)
+            self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
         for end_all, members in others.items():
             end_all(members)
-        if not left:
-            return
-        context = copy_context()
-        context.run(current_env.set, Env(Custodian.root()))
-        reaper = Thread(self.key, _reap(left), context, None)
-        self.inject(reaper)
-        self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
 
     def close(self, patience: float = 5.0) -> list[threading.Thread]:
         """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
         if self.asyncio is not None:
             self.asyncio.close(patience)
-        return super().close(patience)
+        pools, self.pools = self.pools, ()
+        left = [os_thread for pool in pools for os_thread in pool.close(patience)]
+        return super().close(patience) + left
 
     def __enter__(self) -> Runtime:
         self.start()
@@ -242,41 +246,25 @@ class Runtime(scheduler.Runtime):
         """Block this OS thread, in which ``thread`` was stopped inside a step, until `thaw`; whether that is
         possible."""
         if isinstance(thread, OsThread):
+            thread.freezing()
             self.os_threads.freeze()
-        else:
-            worker = here.driver
-            with self.lock:
-                self.frozen += 1
-            self.nudge()  # who is idle may now see that all are
-            worker.aside()
             thaw.acquire()
-            worker.gate.acquire()
-            return True
-        thaw.acquire()
+            thread.thawed()
+        else:
+            self.freeze_worker(thaw)
         return True
 
     def thaw(self, thread: Thread, thaw: Any) -> None:
         """Let a frozen thread go on. By whoever has taken it out of that state."""
         if isinstance(thread, OsThread):
             self.os_threads.thaw()
+            thaw.release()
         else:
-            with self.lock:
-                self.frozen -= 1
-        thaw.release()
+            self.thaw_worker(thaw)
 
     def as_worker(self) -> AbstractContextManager[object]:
         """A block in which an OS-backed thread of ours may make the steps of others, if it ever may."""
         return nullcontext()
-
-    def unqueue(self, task: Task) -> bool:
-        """Take a task out of whatever run queue it is in; whether it was in one. Any OS thread."""
-        for queue in (self.injected, *(q for w in self.workers for q in (w.next, w.queue))):
-            try:
-                queue.remove(task)
-            except ValueError:
-                continue
-            return True
-        return False
 
     @property
     def root_group(self) -> ThreadGroup:
@@ -299,16 +287,22 @@ class Runtime(scheduler.Runtime):
             and not self.os_threads.active
             and not self.has_work()
             and not defer.busy
+            and all(pool.rests() for pool in self.pools)
             # A second look: what was seen above at different moments holds together if nobody has had a
             # turn meanwhile.
             and self.turns() == turns
             and self.all_idle()
+            and all(pool.rests() for pool in self.pools)
         ):
             self.nothing_runs()
 
-    def turns(self) -> tuple[int, int, int]:
+    def turns(self) -> tuple[int, ...]:
         """Changes whenever a worker or an OS-backed thread has run in between."""
-        return (sum(worker.parks for worker in self.workers), self.capacity, self.os_threads.turns)
+        counts = [self.os_threads.turns]
+        for runtime in (self, *self.pools):
+            counts.append(sum(worker.parks for worker in runtime.workers))
+            counts.append(runtime.capacity)
+        return tuple(counts)
 
     def is_quiet(self) -> bool:
         """Whether nothing here will happen by itself: nobody runs, no timer, no descriptor."""
@@ -321,6 +315,7 @@ class Runtime(scheduler.Runtime):
             and not self.poller.dispatching
             and not self.has_work()
             and not outside
+            and all(pool.rests() and not pool.timers.armed for pool in self.pools)
         )
 
     def nothing_runs(self) -> None:
@@ -329,6 +324,8 @@ class Runtime(scheduler.Runtime):
             return
         main = self.main
         if main is None or self.timers.armed or self.os_threads.timed or outside or self._awaits_io():
+            return
+        if any(pool.timers.armed for pool in self.pools):
             return
         waiter = main.waiter
         turns = self.turns()
@@ -366,7 +363,8 @@ class Runtime(scheduler.Runtime):
         return _RECHECK if self.main is not None else FAR
 
     def own_os_threads(self) -> set[threading.Thread]:
-        return super().own_os_threads() | self.os_threads.own
+        ours = super().own_os_threads() | self.os_threads.own
+        return ours.union(*(pool.own_os_threads() for pool in self.pools))
 
 
 @contextmanager

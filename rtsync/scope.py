@@ -105,7 +105,7 @@ class Scope:
                 broken = self._owner.break_scope()
         if broken is not None:
             broken.poke_break()
-        self.custodian.shut_down()
+        self.custodian.shutdown_all()
 
     # -- the block, in its owner --------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Scope:
             custodian.__exit__()
             me._rarely().scope = self._outer
         if isinstance(error, GeneratorExit):  # the coroutine is being closed, maybe in the middle of anything
-            defer(custodian.shut_down)
+            defer(custodian.shutdown_all)
             return
         me.take_back_break_scope()
         interruption = None
@@ -151,7 +151,7 @@ class Scope:
         except BaseException as caught:
             interruption = caught
         left = self._living()
-        custodian.shut_down()
+        custodian.shutdown_all()
         if not me.pending & KILL:  # then it could not wait
             with NoBreaks():
                 for thread in left:

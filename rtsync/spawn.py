@@ -19,6 +19,7 @@ from .env import current_env
 from .errors import ContractError, check_callable, refuse
 from .evt import settle
 from .os_thread import Call, OsThread
+from .pool import Core, ParallelThreadPool, PoolThread
 from .thread import Thread
 from .thread_group import GroupThread, ThreadGroup
 
@@ -42,8 +43,9 @@ def thread(
     """Run ``fn(*args)`` in a new thread, and give that at once.
 
     An ``async def`` makes a coroutine thread, which the runtime's workers run; a plain function makes a
-    thread on an OS thread of its own, with the same operations through `block_on`. ``keep=False`` drops
-    the result; ``suspend_to_kill=True`` has it suspended where others would be killed. The thread is
+    thread on an OS thread of its own, with the same operations through `block_on`. ``pool`` is the
+    `ParallelThreadPool` that it runs in, or ``'own'`` for one of its own, of one processor. ``keep=False``
+    drops the result; ``suspend_to_kill=True`` has it suspended where others would be killed. The thread is
     managed by the current custodian and inherits a copy of the context.
 
     Source: Racket Reference, ``thread``.
@@ -65,6 +67,8 @@ def thread(
     options = name is not None or keep is not True or suspend_to_kill is not False or pool is not None
     if options:
         _check_options(pool, keep, name, suspend_to_kill)
+        if pool is not None:
+            return _in_pool(pool, fn, args, coroutine, (keep, name, suspend_to_kill))
     env = current_env.get()
     custodian = env.custodian
     group = env.group
@@ -83,10 +87,7 @@ def thread(
     if rare is not None and rare.breaks is not None and not rare.breaks.entered:
         made._rarely().breaks = Breaks(False)
     if options:
-        rare = made._rarely()
-        rare.name = name
-        rare.keep = keep
-        rare.suspend_to_kill = suspend_to_kill
+        _set_options(made, keep, name, suspend_to_kill)
     # Custodian.adopt, written out
     members = custodian.members
     members.append(ref(made))
@@ -96,6 +97,51 @@ def thread(
         runtime.os_threads.start(made)
     elif driver.key == made.key and not driver.next and group is None:  # `Task.ready`, its usual case
         driver.next.append(made)
+    else:
+        made.ready()
+    return made
+
+
+def _set_options(made: Thread, keep: bool, name: str | None, suspend_to_kill: bool) -> None:
+    rare = made._rarely()
+    rare.name = name
+    rare.keep = keep
+    rare.suspend_to_kill = suspend_to_kill
+
+
+def _in_pool(pool: Any, fn: Any, args: tuple[Any, ...], coroutine: Any, options: Any) -> Thread:
+    """`thread`, in a parallel pool."""
+    own = pool == "own"
+    if own:
+        pool = ParallelThreadPool(1)
+    core: Core = pool._core
+    core.check_open("thread")
+    custodian = current_env.get().custodian
+    deterministic = core.key() == core.place.key
+    made: Thread
+    if coroutine:
+        coro = fn(*args)
+        if type(coro) is not CoroutineType:
+            coro = settle(coro)
+        made = Thread(core.key(), coro, copy_context(), custodian)
+    elif deterministic:
+        made = OsThread(core.place.key, Call(fn, args) if args else fn, copy_context(), custodian)
+    else:
+        made = PoolThread(core.place.key, Call(fn, args) if args else fn, copy_context(), custodian, core)
+    rare = here.driver.task._rare
+    if rare is not None and rare.breaks is not None and not rare.breaks.entered:
+        made._rarely().breaks = Breaks(False)
+    _set_options(made, *options)
+    custodian.members.append(ref(made))
+    _look_after(custodian, made)
+    core.adopt(made)
+    made._rarely().pool = core
+    if own:
+        pool.close()
+    if isinstance(made, PoolThread):
+        made.line_up()
+    elif isinstance(made, OsThread):
+        core.place.os_threads.start(made)
     else:
         made.ready()
     return made
@@ -149,8 +195,9 @@ def _look_after(custodian: Any, made: Thread) -> None:
 
 
 def _check_options(pool: Any, keep: Any, name: Any, suspend_to_kill: Any) -> None:
-    if pool is not None:
-        raise refuse("thread", "pool", "None (there are no other pools yet)", pool, TypeError)
+    if pool is not None and pool != "own" and not isinstance(pool, ParallelThreadPool):
+        kind = ValueError if isinstance(pool, str) else TypeError
+        raise refuse("thread", "pool", "a parallel thread pool, 'own' or None", pool, kind)
     if not isinstance(keep, bool):
         raise refuse("thread", "keep", "a bool", keep, TypeError)
     if name is not None and not isinstance(name, str):

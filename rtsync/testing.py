@@ -55,6 +55,7 @@ class DeterministicRuntime(Deterministic, Runtime):
         Deterministic.__init__(self, seed, name=name)
         self.os_threads: OsThreads = _BatonThreads(self)
         self.blocking = Blocking(self)
+        self.pools = ()
         self.asyncio = None  # it has a clock and an order of its own
         if schedule is not None:
             self.random: Any = schedule if isinstance(schedule, _Decisions) else _Decisions(schedule)
@@ -72,10 +73,10 @@ class DeterministicRuntime(Deterministic, Runtime):
 
     def freeze(self, thread: Thread, thaw: Any) -> bool:
         # There is no other OS thread to go on. Who suspends itself stops at its next operation.
-        return isinstance(thread, OsThread) and self.os_threads.hold(thread, thaw)  # type: ignore[attr-defined]
+        return isinstance(thread, OsThread) and self.os_threads.hold(thread)  # type: ignore[attr-defined]
 
     def thaw(self, thread: Thread, thaw: Any) -> None:
-        thaw.release()
+        self.inject(thread)
 
     def as_worker(self) -> AbstractContextManager[object]:
         # An OS-backed thread that has the baton is alone, as a worker is, and others do not move meanwhile.
@@ -146,23 +147,20 @@ class _BatonThreads(OsThreads):
         self._baton.give_back()
         thread.parker.acquire()
 
-    def hold(self, thread: OsThread, thaw: Any) -> bool:
-        """Wait for ``thaw`` without the baton."""
-        self._baton.give_back()
-        thaw.acquire()
-        self.runtime.inject(thread)
-        thread.parker.acquire()
+    def hold(self, thread: OsThread) -> bool:
+        """Block until it has been thawed and is picked."""
+        self.block(thread, None)
         return True
 
     def give_way(self, thread: OsThread) -> None:
         self.runtime.inject(thread)
         self.block(thread, None)
 
-    def runs(self, thread: OsThread) -> bool:
-        return False  # the caller does
-
     def unqueue(self, thread: OsThread) -> bool:
         return self.runtime.unqueue(thread)
+
+    def runs(self, thread: OsThread) -> bool:
+        return False  # the caller does
 
     def let_end(self, thread: OsThread) -> None:
         driver = current_driver()

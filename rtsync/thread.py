@@ -16,6 +16,7 @@ from types import CoroutineType
 from typing import Any
 
 from scheduler import Parking, defer, direct, nested, safepoints
+from scheduler.safepoint import transparent
 from scheduler.task import runtimes
 
 from .control import ALIVE, FAILED, KILL, KILLED, RESULT, Controlled
@@ -79,6 +80,7 @@ class Thread(Controlled, BaseEvt):
             check_callable("wait", "fail", fail)
         return self._wait(fail)
 
+    @transparent
     async def _wait(self, fail: Callable[[], Any] | None) -> Any:
         if self._state < RESULT:
             await self._end()
@@ -238,6 +240,8 @@ class Thread(Controlled, BaseEvt):
             wake_all(waiters, self)
         if rare is not None and rare.dead_evt is not None:
             rare.dead_evt.set()
+        if rare is not None and rare.pool is not None:
+            rare.pool.left(self)
 
     # -- mailbox -------------------------------------------------------------------------------
 

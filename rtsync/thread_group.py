@@ -23,9 +23,11 @@ waits behind them.
 Each deque operation is a read-modify-write. In any interleaving one of the two finds both the member and the
 turn; only one gets the turn, because a pop does.
 
-Shares are counted in steps. Threads of the root group that wake each other directly (a rendezvous, through a
-worker's ``next`` slot) run some dozens of steps before the worker turns to its queue, at the cost of groups
-and of single threads alike. OS-backed threads, and steps that do not end, are up to the operating system.
+Threads of the root group that wake each other directly, through a worker's ``next`` slot, run some dozens of
+steps before the worker looks at its queue. A turn at the root that comes up then makes up for them, see
+`Turn._owed`.
+
+Shares are counted in steps. OS-backed threads, and steps that do not end, are up to the operating system.
 
 Source: Racket Reference 14.11 (Thread Groups).
 """
@@ -34,16 +36,21 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import Context
-from typing import Any
+from typing import Any, Final
 
 from scheduler import NoRuntime, Task, current_driver, here
 from scheduler.task import runtimes
-from scheduler.worker import TRACE
+from scheduler.worker import TICK, TRACE
 
 from .env import Env, EnvBlock, current_env
 from .errors import ContractError, refuse
 from .thread import Thread
-from .waiter import RETRY
+
+_SLACK: Final = 4
+"""Steps that a group may be behind without being given them: counting is not exact."""
+
+_MOST_OWED: Final = TICK
+"""Steps that are made up for at once."""
 
 
 class ThreadGroup(EnvBlock):
@@ -119,9 +126,12 @@ class ThreadGroup(EnvBlock):
 class Turn(Task):
     """The right to run the next member of a group. See the head."""
 
-    __slots__ = ("group",)
+    __slots__ = ("_seen", "_taken", "_worker", "group")
 
     def __init__(self, group: ThreadGroup) -> None:
+        self._worker = -1  # on which it came up last
+        self._seen = 0  # steps of that worker, when it last told
+        self._taken = 0  # how often it has come up there since
         self.key = group.key
         self.coro = None
         self.value = None
@@ -148,9 +158,36 @@ class Turn(Task):
             worker.runtime.wake()
 
     def on_pending(self) -> bool:
-        """A worker has come to it: make one step of one member. See `scheduler.Task.on_pending`."""
-        self.take(here.driver)
+        """A worker has come to it: make a step of a member. See `scheduler.Task.on_pending`."""
+        worker = here.driver
+        owed = self._owed(worker) if worker.task is self else 0  # else it is the deterministic worker
+        self.take(worker)
+        queue = self.group._queue
+        while owed and not worker.attention:
+            owed -= 1
+            try:
+                member = queue.popleft()
+            except IndexError:
+                break
+            _step(worker, member)
+            worker.steps += 1
         return False
+
+    def _owed(self, worker: Any) -> int:
+        """How many steps it is behind its siblings, which may have woken each other through the `next` slot
+        without a look at the queue. By who has the turn, on its worker."""
+        if worker.index != self._worker:
+            self._worker, self._seen, self._taken = worker.index, worker.steps, 1
+            return 0
+        made = worker.steps - self._seen
+        if not made:  # it tells every `TICK` steps
+            self._taken += 1
+            return 0
+        siblings = len(worker.queue) + len(worker.next)
+        owed = (made - self._taken) // siblings - self._taken if siblings else 0
+        owed = min(owed, _MOST_OWED) if owed > _SLACK else 0
+        self._seen, self._taken = worker.steps + owed, 1
+        return owed
 
     def take(self, worker: Any) -> None:
         """Make one step of one member, if there is one (the last may have been taken out)."""
@@ -166,14 +203,7 @@ class Turn(Task):
         else:
             self._go_home()
         # From here on the turn is not ours: another worker may have it.
-        if type(member) is Turn:
-            member.take(worker)
-            return
-        if worker.traced is not None and worker.attention & TRACE:
-            worker.trace_step(member)
-        if not member.pending or member.on_pending():
-            value, member.value = member.value, None
-            worker.step(member, member.coro.send, value)
+        _step(worker, member)
 
     def _go_home(self) -> None:
         group = self.group
@@ -188,6 +218,18 @@ class Turn(Task):
 
     def __repr__(self) -> str:
         return f"<turn of {self.group!r}>"
+
+
+def _step(worker: Any, member: Any) -> None:
+    """Make a step of ``member``, which has been taken out of its group's queue."""
+    if type(member) is Turn:
+        member.take(worker)
+        return
+    if worker.attention & TRACE and worker.task is not None:  # else it is the deterministic worker
+        worker.trace_step(member)
+    if not member.pending or member.on_pending():
+        value, member.value = member.value, None
+        worker.step(member, member.coro.send, value)
 
 
 class GroupThread(Thread):
@@ -209,16 +251,10 @@ class GroupThread(Thread):
     def give_way(self, worker: Any) -> None:
         self._group.push(self)
 
-    def seize(self) -> bool:
-        waiter = self.waiter
-        if waiter:
-            try:
-                waiter.pop()
-            except IndexError:
-                pass
-            else:
-                self.value = RETRY
-                return True
+    def fetch(self, worker: Any) -> bool:
+        return self._group.remove(self)
+
+    def _unqueue(self) -> bool:
         return self._group.remove(self)
 
 

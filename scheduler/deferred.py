@@ -49,7 +49,11 @@ class _Deferred:
                         self.busy = False
                         return
                 continue
-            call()
+            try:
+                call()
+            except BaseException:
+                start_new_thread(self._main, ())  # goes on with the others; the interpreter reports this one
+                raise
 
 
 defer = _Deferred()

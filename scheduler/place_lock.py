@@ -107,6 +107,9 @@ class PlaceLock:
             lock.release()
             if not self._wait_for_turn(entrant, worker, interruptible):
                 return False
+            if interruptible and task.wanted():
+                self.leave(task)
+                return False
             lock.acquire()
         if not self._ended:
             self._close(task, worker)

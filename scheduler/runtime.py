@@ -43,7 +43,7 @@ from .monitor import Monitor
 from .place_lock import PlaceLock
 from .poller import Poller, new_poller
 from .refcount import shared
-from .task import Task, current_driver, runtimes
+from .task import Task, current_driver, here, runtimes
 from .timers import FAR, TimerQueue
 from .worker import FORKED, STOP, TRACE, Seat, Worker
 
@@ -305,6 +305,32 @@ class Runtime:
     def idle_hook(self) -> None:
         """All queues were seen empty by a worker that is published as idle: a subclass may find out that
         nothing can ever happen."""
+
+    def unqueue(self, task: Task) -> bool:
+        """Take a task out of whatever run queue it is in; whether it was in one. Any OS thread."""
+        for queue in (self.injected, *(q for w in self.workers for q in (w.next, w.queue))):
+            try:
+                queue.remove(task)
+            except ValueError:
+                continue
+            return True
+        return False
+
+    def freeze_worker(self, thaw: Any) -> None:
+        """Block this worker inside a step until `thaw_worker`."""
+        worker = here.driver
+        with self.lock:
+            self.frozen += 1
+        self.home.nudge()  # who is idle may now see that all are
+        worker.aside()
+        thaw.acquire()
+        worker.gate.acquire()
+
+    def thaw_worker(self, thaw: Any) -> None:
+        """Let a worker go on that waits for ``thaw`` in `freeze_worker`."""
+        with self.lock:
+            self.frozen -= 1
+        thaw.release()
 
     def pass_turn(self, worker: Worker) -> None:
         """Others wait for the turn that ``worker`` has, in a runtime where only so many may run at once. On

@@ -187,6 +187,17 @@ class Task:
     def on_parked(self) -> None:
         """``pending`` was not zero after a park. On the worker; the task may already run elsewhere."""
 
+    def fetch(self, worker: Any) -> bool:
+        """Take it out of the run queue in which one finds it who was made ready while all workers but
+        ``worker`` stood still; whether it was there. On that worker."""
+        for queue in (worker.next, worker.queue, worker.runtime.injected):
+            try:
+                queue.remove(self)
+            except ValueError:
+                continue
+            return True
+        return False
+
     def steady(self) -> bool:
         """Whether it must not be stopped inside a step now. Any OS thread; exact in its own."""
         return False

@@ -325,27 +325,19 @@ class Worker:
             if owner is outer:  # further down in our stack somebody sees to that already
                 break
             self.settling = owner
-            if not self._fetch(owner):
-                time.sleep(0)  # a partner has claimed it and is about to make it ready
+            if not owner.fetch(self):
+                # A partner in another OS thread has claimed it and is about to make it ready.
+                time.sleep(0.00005)
             elif not owner.pending or owner.on_pending():
                 value, owner.value = owner.value, None
                 self._step(owner, owner.coro.send, value)
         self.settling = outer
 
-    def _fetch(self, task: Task) -> bool:
-        """Take ``task`` out of the queue in which one finds it who was made ready while all other workers
-        stood still; whether it was there."""
-        for queue in (self.next, self.queue, self.runtime.injected):
-            try:
-                queue.remove(task)
-            except ValueError:
-                continue
-            return True
-        return False
-
     def trace_step(self, task: Task | None) -> None:
         """Tell the tracer that the step before has ended and that the one of ``task`` begins."""
         runtime = self.runtime
+        if task is not None and task.coro is None:  # it makes the step of another, and will tell of that
+            task = None
         trace = runtime.trace
         before, self.traced = self.traced, task
         if trace is None:
@@ -394,6 +386,8 @@ class Worker:
                         self.stuck = False
                 if self.attention & FORKED:
                     runtime.refuse_fork(self.forked)
+                if self.attention & TURN:
+                    runtime.pass_turn(self)
                 if self.attention & ALONE:
                     self._alone()
                 while self.attention & GATE:

@@ -1,7 +1,44 @@
-"""Loads our own pytest plugin where the project is not installed with its entry points."""
+"""Loads our own pytest plugin where the project is not installed with its entry points. Fixtures for all."""
 
+import os
+import subprocess
+import sys
+import textwrap
 from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHM = "/dev/shm"
 
 pytest_plugins = ["pytester"]
 if not entry_points(group="pytest11", name="rtsync"):
     pytest_plugins.append("rtsync.pytest_plugin")
+
+
+@pytest.fixture
+def private_shm(tmp_path):
+    """Run a program for which the shared-memory folder is one of its own, of 16 MiB: its standard output."""
+    inside = f'mount -t tmpfs -o size=16m none {SHM} && exec "$@"'
+    unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c", inside, "sh"]
+    try:
+        possible = subprocess.run([*unshare, "true"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        possible = False
+    if not possible:
+        pytest.skip("mount namespaces cannot be made here")
+
+    def run(program):
+        path = tmp_path / "program.py"
+        path.write_text(textwrap.dedent(program))
+        done = subprocess.run(
+            [*unshare, sys.executable, "-W", "error", path],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    return run

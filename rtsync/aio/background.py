@@ -32,7 +32,11 @@ def driven(
     outer: Any = drive(coro)
     outer.__name__ = getattr(coro, "__name__", "task")
     outer.__qualname__ = getattr(coro, "__qualname__", "task")
-    return asyncio.Task(outer, loop=loop, **options)
+    task = asyncio.Task(outer, loop=loop, **options)
+    # One that is cancelled before its first step has not got as far as `coro`: that somebody forgot to await
+    # that is not to be warned of.
+    task.add_done_callback(lambda _: coro.close())
+    return task
 
 
 class Background:

@@ -126,7 +126,6 @@ class Crossing:
         self._loop: asyncio.AbstractEventLoop | None = None  # that it was posted to
         self._task: asyncio.Task[Any] | None = None
         self._error: BaseException | None = None  # why there is no task
-        self._given_up = False
         self.done = Latch()
 
     def post(self, loop: asyncio.AbstractEventLoop, begin: Any) -> None:
@@ -137,7 +136,6 @@ class Crossing:
     def cancel(self) -> None:
         """Nobody needs the result any more. By the thread."""
         assert self._loop is not None
-        self._given_up = True
         try:
             self._loop.call_soon_threadsafe(self._cancel)
         except RuntimeError:
@@ -156,21 +154,15 @@ class Crossing:
             ended(self)
 
         assert self._loop is not None
-        try:
-            self._task = self._loop.create_task(_await(self._coro), context=self._context)
-        except BaseException as error:
-            self.refuse(error)
-            ended(self)
-            return
-        if self._given_up:
-            self._task.cancel()
+        coro, self._coro = self._coro, None
+        if not asyncio.iscoroutine(coro):
+            coro = _await(coro)
+        self._task = self._loop.create_task(coro, context=self._context)
         self._task.add_done_callback(end)
-        self._coro = None
 
     def refuse(self, error: BaseException | None) -> None:
         """There is, or remains, no loop to run it, because of ``error``."""
-        if self._task is None:
-            _drop(self._coro)
+        _drop(self._coro)
         self._error = ContractError("run: the asyncio loop has ended")
         self._error.__cause__ = error
         self.done.set()

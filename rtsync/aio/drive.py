@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from inspect import markcoroutinefunction
 from random import random
-from time import monotonic
+from time import monotonic, sleep
 from types import CoroutineType
 from typing import Any
 
@@ -40,24 +40,21 @@ def wait(evt: Any) -> Coroutine[Any, Any, Any]:
     cancellation of the asyncio task withdraws: a value is taken, and then delivered, or it is not
     taken. `ContractError` where no asyncio loop runs: in our threads, use `sync`.
     """
-    if isinstance(evt, CoroutineType):
-        op: Any = evt
-    elif is_evt(evt):
-        op = sync(evt)
-    elif isinstance(evt, Awaitable):
-        op = settle(evt)
-    else:
+    if not isinstance(evt, Awaitable) and not is_evt(evt):
         raise refuse("wait", "evt", "an event or an awaitable", evt, TypeError)
-    return _wait(op)
+    return _wait(evt)
 
 
-async def _wait(op: Coroutine[Any, Any, Any]) -> Any:
+async def _wait(evt: Any) -> Any:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        op.close()
+        if isinstance(evt, CoroutineType):
+            evt.close()
         raise ContractError("wait: no asyncio loop runs here; in a thread of ours, use sync") from None
-    return await drive(op)
+    if isinstance(evt, CoroutineType):
+        return await drive(evt)
+    return await drive(sync(evt) if is_evt(evt) else settle(evt))
 
 
 _wait.__name__ = _wait.__qualname__ = "wait"
@@ -92,7 +89,8 @@ def drive(op: Any) -> Generator[Any, Any, Any]:
                 call, argument = _thrower(op, error), error
             continue
         waiter, commit = parking
-        task.arrived = False
+        task.arrived = task.readied = False
+        task._rare = None
         task.parked.append(op)
         waiter.append(task)
         task.waiter = waiter
@@ -109,12 +107,14 @@ def drive(op: Any) -> Generator[Any, Any, Any]:
                     waiter.pop()
                 except IndexError:
                     # Claimed: its value is on the way.
+                    if isinstance(error, GeneratorExit):  # but nobody will be there to receive it
+                        defer(task.lose)
+                        raise error from None
                     late = error
-                    if not isinstance(error, GeneratorExit):
-                        continue
+                    continue
                 try:
                     task.parked.pop()
-                except IndexError:  # `_lost` ends it
+                except IndexError:  # `lose` ends it
                     raise error from None
                 call, argument = _thrower(op, error), error
                 break
@@ -123,11 +123,10 @@ def drive(op: Any) -> Generator[Any, Any, Any]:
             argument, task.value = task.value, None
             if isinstance(late, asyncio.CancelledError):
                 _cancel_soon(loop, late)
-                late = None
             elif late is not None:
+                task._rare = Given(argument)
                 call, argument = op.throw, late
         driver.unwatch_timers()
-        task._rare = None if late is None else _GIVEN
 
 
 def _thrower(op: Any, error: BaseException) -> Callable[[Any], Any]:
@@ -157,7 +156,7 @@ def _cancel_soon(loop: asyncio.AbstractEventLoop, error: asyncio.CancelledError)
 class WaitingTask(Task):
     """What stands in the waiters of an operation for the asyncio task that waits in it."""
 
-    __slots__ = ("_loop", "_rare", "arrived", "future", "parked")
+    __slots__ = ("_loop", "_rare", "arrived", "future", "parked", "readied")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.key = 0
@@ -167,16 +166,18 @@ class WaitingTask(Task):
         self.waiter = None
         self._loop = loop
         self._rare: Any = None  # see `rtsync.current.was_given`
-        self.arrived = False  # `ready` was called, and the loop knows
+        self.readied = False  # `ready` was called
+        self.arrived = False  # and the loop knows
         self.future: asyncio.Future[None] | None = None
         self.parked: list[Any] = []  # the coroutine; who pops it may go on with it
 
     def ready(self) -> None:
+        self.readied = True
         try:
             self._loop.call_soon_threadsafe(self._arrive)
         except RuntimeError:  # the loop has been closed meanwhile
             # Not here, where an event may be locked.
-            defer(self._lost)
+            defer(self.lose)
 
     def _arrive(self) -> None:
         """In the loop's OS thread."""
@@ -184,13 +185,16 @@ class WaitingTask(Task):
         if self.future is not None and not self.future.done():
             self.future.set_result(None)
 
-    def _lost(self) -> None:
-        """The operation has happened, but nobody is left to go on: as if a thread was killed there."""
+    def lose(self) -> None:
+        """The operation has happened, but nobody is left to go on: as if a thread was killed there. In an OS
+        thread that claims nothing."""
+        while not self.readied:  # the claimant is about to
+            sleep(0)
         try:
             op = self.parked.pop()
-        except IndexError:  # the task was collected
+        except IndexError:
             return
-        self._rare = _GIVEN
+        self._rare = Given(self.value)
         outer = current_driver()
         here.driver = AsyncioDriver(self, None)
         try:
@@ -202,14 +206,15 @@ class WaitingTask(Task):
                 here.driver = outer
 
 
-class _Given:
+class Given:
     """What `rtsync.current.was_given` looks at in a task whose operation had happened when it was stopped."""
 
+    __slots__ = ("given",)
+
     breaks = None
-    given = True
 
-
-_GIVEN = _Given()
+    def __init__(self, given: Any) -> None:
+        self.given = given
 
 
 class AsyncioDriver:

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import termios
 import threading
 from _thread import RLock
@@ -42,7 +41,7 @@ from scheduler.poller import END, READ, WRITE
 
 from .log import log
 from .message import attachable, pack, unpack
-from .packet import EMPTY, FULL, GONE, SENT, Fd, Packet, receive, transmit
+from .packet import EMPTY, FULL, GONE, SENT, Fd, Packet, Pipe, peek, receive, transmit
 
 _AGAIN = 0.05
 """Seconds after which a message is tried again for which the system had no descriptors or memory."""
@@ -84,7 +83,7 @@ class End(BaseEvt):
         "sock",
     )
 
-    def __init__(self, ident: tuple[bytes, int], sock: socket.socket, remote: bool) -> None:
+    def __init__(self, ident: tuple[bytes, int], sock: Pipe, remote: bool) -> None:
         sock.setblocking(False)
         self.ident = ident
         self.sock = sock
@@ -136,29 +135,45 @@ class End(BaseEvt):
     def _serve(self) -> None:
         """Give messages to those who wait, in their order. Holds _lock."""
         waiters = self._waiters
-        while waiters and (found := claim_first(waiters, self._lock)) is not None:
+        while waiters:
+            # A report may be stale. Who is claimed for nothing has to begin anew, behind all others.
+            if len(waiters) > 1 and not self._has_message():
+                return
+            found = claim_first(waiters, self._lock)
+            if found is None:
+                break
             task, case = found
             raw = self._take()
-            if raw is NOT_READY:  # somebody else holds this end too, and was faster
+            if raw is NOT_READY:  # stale after all, or another process that holds this end was faster
                 task.value = RETRY
                 task.ready()
-                break
+                continue
             give(task, case, raw)
-        if not waiters:
+        self._unwatch()
+
+    def _has_message(self) -> bool:
+        """Whether there is one. Holds _lock."""
+        if self.gone:
+            return False
+        seen = peek(self.sock)
+        if seen is GONE:
+            self.gone = True
             self._unwatch()
+        return seen is True
 
     def _poll(self) -> Any:
         if self._waiters:
-            self._serve()
-            if self._waiters:
+            if not self._has_message():
                 return NOT_READY
+            self._serve()  # they were here before
         return self._take()
 
     def _block(self, waiter: list[Any], case: Any) -> None:
         self._waiters.append((waiter, case))
         if not self.gone:
             poller = poller_here()
-            poller.want(self, READ)
+            if self.poller is not poller or not poller.persistent:
+                poller.want(self, READ)
             poller.waiting.add(self)
 
     def _leave(self, waiter: list[Any]) -> None:
@@ -308,7 +323,7 @@ def _nbytes(packet: Packet | bytes) -> int:
     return len(packet) if isinstance(packet, bytes) else packet.nbytes
 
 
-def _hold(ident: tuple[bytes, int], sock: socket.socket, remote: bool) -> End:
+def _hold(ident: tuple[bytes, int], sock: Pipe, remote: bool) -> End:
     """The end ``ident`` in this process; ``sock`` is used if it is new here, and else closed."""
     with _held.lock:
         end = _held.get(ident)
@@ -321,7 +336,7 @@ def _hold(ident: tuple[bytes, int], sock: socket.socket, remote: bool) -> End:
 
 def end_pair(remote: bool = False) -> tuple[End, End]:
     """Both ends of a new channel."""
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    near, far = Pipe.pair()
     number = os.urandom(16)
     return _hold((number, 0), near, remote), _hold((number, 1), far, remote)
 
@@ -447,18 +462,19 @@ def place_channel() -> tuple[PlaceChannel, PlaceChannel]:
     return PlaceChannel(one), PlaceChannel(other)
 
 
-def _depart(channel: PlaceChannel) -> tuple[Any, End]:
+def depart(channel: PlaceChannel) -> tuple[Any, End]:
+    """What is attached to a message for ``channel``."""
     end = channel._end
     return (*end.ident, end.remote), end
 
 
-def _arrive(info: Any, fd: Fd) -> PlaceChannel:
+def arrive(info: Any, fd: Fd) -> PlaceChannel:
+    """The end that was attached to a message."""
     number, side, remote = info
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd.take())
-    return PlaceChannel(_hold((number, side), sock, remote))
+    return PlaceChannel(_hold((number, side), Pipe(fd.take()), remote))
 
 
-attachable((PlaceChannel,), "channel", _depart, _arrive, local=False)
+attachable((PlaceChannel,), "channel", depart, arrive, local=False)
 
 
 def all_sending() -> list[End]:

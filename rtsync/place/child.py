@@ -13,7 +13,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -34,7 +33,7 @@ from .channel import PlaceChannel, all_sending
 from .log import log
 from .main_module import set_main_origin
 from .message import pack_own, unpack
-from .packet import Fd, Packet, receive
+from .packet import Fd, Packet, Pipe, receive
 from .place import Control
 
 
@@ -78,7 +77,7 @@ class Creator:
 def main() -> None:
     """Be a place. Does not return."""
     pid = os.getpid()
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, os.dup(0))
+    control = Pipe(os.dup(0))
     order = unpack(receive(control))
     _take_input(order["stdin"])
     sent = receive(control) if order["what"][0] == "value" else None

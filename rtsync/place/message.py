@@ -18,11 +18,11 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pickle import PickleBuffer
 from reprlib import repr as short_repr
-from threading import local
 from types import NoneType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -118,6 +118,8 @@ def attachable(
 def type_name(kind: type) -> str:
     """The public name of a type: ``threading.Lock`` and not ``_thread.lock``."""
     module = kind.__module__
+    if module == "_thread" and hasattr(threading, kind.__name__):
+        return f"threading.{kind.__name__}"
     if module.startswith("_") and module != "__main__":
         for public in ("threading", module.lstrip("_")):
             for name, value in vars(sys.modules.get(public, kind)).items():
@@ -284,17 +286,8 @@ def is_place_message_allowed(value: Any) -> bool:
 class Attaching:
     """The part of a pickler that puts beside the pickle what does not belong into it."""
 
-    def __init__(self, buffers: list[memoryview]) -> None:
+    def __init__(self) -> None:
         self.attachments: list[Attachment] = []
-        self._buffers = buffers
-
-    def beside(self, buffer: PickleBuffer) -> bool:
-        """A pickler's ``buffer_callback``."""
-        raw = buffer.raw()
-        if raw.nbytes < _OUT_OF_BAND:
-            return True
-        self._buffers.append(raw)
-        return False
 
     def attach(self, thing: Any) -> Any:
         """A pickler's ``reducer_override``, for what is to be attached."""
@@ -306,10 +299,24 @@ class Attaching:
         return _arrive, (len(self.attachments) - 1,)
 
 
+def beside(buffers: list[memoryview]) -> Callable[[PickleBuffer], bool]:
+    """A pickler's ``buffer_callback``: large ones go into ``buffers``. (No method of the pickler: that would
+    be a cycle, and what is pickled, ends of channels among it, would live on until it is found.)"""
+
+    def large(buffer: PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _OUT_OF_BAND:
+            return True
+        buffers.append(raw)
+        return False
+
+    return large
+
+
 class _Pickler(Attaching, pickle.Pickler):
     def __init__(self, file: Any, buffers: list[memoryview]) -> None:
-        Attaching.__init__(self, buffers)
-        pickle.Pickler.__init__(self, file, 5, buffer_callback=self.beside)
+        Attaching.__init__(self)
+        pickle.Pickler.__init__(self, file, 5, buffer_callback=beside(buffers))
 
     def reducer_override(self, thing: Any) -> Any:
         return self.attach(thing)
@@ -367,7 +374,7 @@ def pack_own(message: Any, pickler_type: Any = _Pickler) -> Packet:
 
 # -- arrival ---------------------------------------------------------------------------------------
 
-_arriving = local()
+_arriving = threading.local()
 
 
 class _Unpickler(pickle.Unpickler):

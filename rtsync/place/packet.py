@@ -77,6 +77,25 @@ class Fd:
             self._fd = -1
 
 
+class Pipe(socket.socket):
+    """A connected socket that keeps the boundaries of messages. Whoever has it closes it: it does not do so
+    by itself, for a garbage collection may finalize it before its owner, who has to tell a poller first."""
+
+    __slots__ = ()
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
+
+    @classmethod
+    def pair(cls) -> tuple[Pipe, Pipe]:
+        """Two that are connected."""
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(one.detach()), cls(other.detach())
+
+    def __del__(self) -> None:
+        pass
+
+
 class Attachment:
     """Something that travels beside the pickle: what it is, what must be known of it, who holds its
     descriptor."""
@@ -152,7 +171,11 @@ class Packet:
     def parts(self) -> tuple[memoryview, list[memoryview]]:
         """The pickle and the buffers."""
         body = self._body
-        view = body.view() if isinstance(body, Segment) else memoryview(body)
+        if isinstance(body, Segment):
+            view = body.view()
+        else:
+            # Arrays are to be as writable as they were.
+            view = memoryview(bytearray(body) if len(self.lengths) > 1 else body)
         buffers, start = [], 0
         for length in self.lengths[:-1]:
             buffers.append(view[start : start + length])
@@ -258,6 +281,18 @@ def receive(sock: socket.socket) -> Any:
         if data[0] != _HEAD:
             return data
         return _open(data, _holders(ancillary), flags)
+
+
+def peek(sock: socket.socket) -> Any:
+    """Whether there is a message now, or `GONE`."""
+    while True:
+        try:
+            return True if sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) else GONE
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.ECONNRESET:
+                raise
 
 
 def _holders(ancillary: Sequence[tuple[int, int, bytes]]) -> list[Fd]:

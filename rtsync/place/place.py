@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import sys
 import threading
 import time
@@ -38,13 +37,13 @@ from scheduler.io_thread import io_poller
 from scheduler.poller import READ
 
 from . import target
-from .channel import PlaceChannel, end_pair
+from .channel import PlaceChannel, arrive, depart, end_pair
 from .local import LocalLocation, place_enabled
 from .location import Body, PlaceLocation
 from .log import log
 from .main_module import main_origin
-from .message import pack_own, unpack
-from .packet import EMPTY, FULL, GONE, SENT, Packet, receive, transmit
+from .message import attachable, pack_own, unpack
+from .packet import EMPTY, FULL, GONE, SENT, Packet, Pipe, receive, transmit
 from .streams import CREATORS, EMPTY_INPUT, Streams, check_input, check_output
 
 _PATIENCE = 5.0
@@ -208,11 +207,14 @@ class Place(PlaceChannel):
             place._reaped.wait(_PATIENCE)
 
 
+attachable((Place,), "channel", depart, arrive, local=False)
+
+
 class Control:
     """This process's end of a control socket: sends what the other side always reads, and reads all that
     comes."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Pipe) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._lock = RLock()
@@ -390,7 +392,7 @@ def _create(
         raise ContractError(f"{operation}: the current custodian has been shut down")
     streams = Streams(in_, out, err)
     near, far = end_pair(location.remote)
-    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control, theirs = Pipe.pair()
     name = what[3] if named is None else str(named)
     made = Place(near, Control(control), name, streams)
     order = {

@@ -108,8 +108,8 @@ def _context_pickler() -> type[Any]:
 
     class ContextPickler(message.Attaching, cloudpickle.Pickler):  # type: ignore[misc]
         def __init__(self, file: Any, buffers: list[memoryview]) -> None:
-            message.Attaching.__init__(self, buffers)
-            cloudpickle.Pickler.__init__(self, file, 5, self.beside)
+            message.Attaching.__init__(self)
+            cloudpickle.Pickler.__init__(self, file, 5, message.beside(buffers))
 
         def reducer_override(self, thing: Any) -> Any:
             reduced = self.attach(thing)

@@ -26,8 +26,10 @@ from .lines import finder
 from .port import Port, PortEvt, Request, check_encoding, performing
 
 LEAST_READ: Final = 1 << 14
-MOST_READ: Final = 1 << 18
-"""Bytes asked of the kernel at once: from the one to the other as long as it fills what we ask for."""
+MOST_READ: Final = (1 << 17) - 64
+"""Bytes asked of the kernel at once: from the one to the other as long as it fills what we ask for. Blocks of
+up to 128 KiB stay with the allocator when they are freed; larger ones go back to the system, and four page
+faults for each message of 100 KiB cost as much as all the rest of receiving it."""
 
 _COMPACT: Final = 1 << 16
 """Bytes already taken that may stay at the front of a growing buffer."""
@@ -155,7 +157,8 @@ class InputPort(Port):
                 raise
             if value is not RETRY:
                 break
-            self._left()
+            if self._queue:  # else it was `on_ready` that had us try again
+                self._left()
         return value if type(value) is bytes else given(value)
 
     _read_bytes = performing("InputPort.read_bytes")
@@ -272,7 +275,7 @@ class InputPort(Port):
             if not self._look_closely:
                 self._ready = False
         elif size < MOST_READ:
-            self._size = size * 4
+            self._size = min(size * 4, MOST_READ)
         return data
 
     def on_ready(self, look_closely: bool) -> None:
@@ -284,6 +287,25 @@ class InputPort(Port):
         queue = self._queue
         if queue:
             waiter, case, request = queue[0]
+            if (
+                self._size > LEAST_READ
+                and len(queue) == 1
+                and case is None
+                and type(request) is Avail
+                and not self._closed
+            ):
+                # Much comes here, and one thread wants whatever there is: it may read for itself. Who polls
+                # does not read for all then, and what is read is warm in the caches of who uses it.
+                queue.clear()
+                self._unhold()
+                lock.release()
+                try:
+                    task = waiter.pop()
+                except IndexError:  # it has just been stopped; the next one tries before it waits
+                    return
+                task.value = RETRY
+                task.ready()
+                return
             if (
                 len(queue) == 1
                 and type(request) is Avail
@@ -332,7 +354,7 @@ class InputPort(Port):
             if not self._look_closely:
                 self._ready = False  # the kernel has no more; it will tell
         elif size < MOST_READ:
-            self._size = size * 4
+            self._size = min(size * 4, MOST_READ)
         self._put(data)
         return True
 

@@ -28,7 +28,7 @@ from scheduler import current_driver, defer, nested
 from scheduler.poller import READ
 
 from .descriptor import Descriptor
-from .errors import Failed
+from .errors import Failed, PortClosed
 from .input import DONE, Done
 from .port import Port, PortEvt, Request, performing
 
@@ -92,8 +92,8 @@ class Accepted:
 class Listener(Port):
     """Where connections come to. As an event: ready when `accept` would not block, with itself as the result.
 
-    ``async for inp, out in listener`` accepts for ever. Made by `tcp_listen` and `unix_listen`; usable from
-    any OS thread.
+    ``async for inp, out in listener`` accepts until it is closed. Made by `tcp_listen` and `unix_listen`;
+    usable from any OS thread.
     Source: Racket Reference, ``tcp-listener?``.
     """
 
@@ -187,7 +187,10 @@ class Listener(Port):
         return self
 
     async def __anext__(self) -> Any:
-        return await self.accept()
+        try:
+            return await self.accept()
+        except PortClosed:
+            raise StopAsyncIteration from None
 
     # -- all hold _lock ------------------------------------------------------------------------------
 

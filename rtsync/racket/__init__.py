@@ -22,11 +22,12 @@ One file for each area:
 """
 
 # ruff: noqa: F403
-from . import atomic, control, core, places, ports, shared
+from . import atomic, control, core, places, pools, ports, shared
 from .atomic import *
 from .control import *
 from .core import *
 from .places import *
+from .pools import *
 from .ports import *
 from .shared import *
 
@@ -37,3 +38,4 @@ __all__ += places.__all__
 __all__ += ports.__all__
 __all__ += shared.__all__
 __all__ += atomic.__all__
+__all__ += pools.__all__

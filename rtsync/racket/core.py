@@ -677,9 +677,8 @@ def is_custodian(v: object) -> bool:
 
 def custodian_shutdown_all(cust: Custodian) -> None:
     """Shut down ``cust`` and its subordinates: threads that no other custodian manages are killed, other
-    resources closed; the calling thread last, if it is among them.
+    resources closed, boxes emptied; the calling thread last, if it is among them.
 
-    Raises `ContractError` if the current custodian does not manage ``cust``.
     Source: Racket Reference 14.7, ``custodian-shutdown-all``."""
     _check_custodian("custodian_shutdown_all", "cust", cust)
     cust.shutdown_all()

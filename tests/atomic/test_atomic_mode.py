@@ -326,26 +326,25 @@ async def test_nobody_runs_between_a_refusal_and_the_end():
     assert ran == [1, 1, 1]
 
 
-@pytest.mark.rtsync(workers=2, runs=5)
+@pytest.mark.rtsync(workers=2, runs=2)
 async def test_who_is_claimed_from_outside_before_it_is_refused_has_its_value():
     # The window is small; whatever happens, a value that was put is got.
     ch = Channel()
     got = []
 
     def putter():
-        for n in range(200):
+        for n in range(50):
             block_on(ch.put(n))
 
     t = thread(putter)
-    while len(got) < 200:
+    while len(got) < 50:
         with atomic():
             try:
                 got.append(await ch.get())
             except ContractError:
                 pass
-        if not t.dead:
-            await sleep(0)
-    assert got == list(range(200))
+        await sleep(0.0001)
+    assert got == list(range(50))
     await t.join()
 
 
@@ -801,3 +800,32 @@ async def test_a_suspended_thread_can_be_killed_from_inside():
         assert log == []
     assert t.dead
     assert log == ["clean-up"]
+
+
+async def test_an_os_backed_thread_kills_and_suspends_from_inside_too():
+    ch = Channel()
+    log = []
+
+    async def victim():
+        try:
+            await Channel().get()
+        finally:
+            log.append("clean-up")
+
+    def killer(t, u):
+        with atomic():
+            t.kill()
+            u.suspend()
+            assert not t.running
+            assert not u.running
+            assert log == []
+        assert t.dead
+
+    t, u = thread(victim), thread(ch.get)
+    await sync(idle())
+    await thread(killer, t, u).join()
+    assert log == ["clean-up"]
+    assert await sync(ch.put_evt(1), timeout=0) is None
+    u.resume()
+    await ch.put("value")
+    assert await u.join() == "value"

@@ -351,6 +351,7 @@ NOTHING_TO_CHECK = {
     "Scope": "takes nothing",
     "current_break_parameterization": "takes nothing",
     "Channel": "takes nothing",
+    "ParallelThreadPool": "see tests/pool",
     "UninterruptibleLock": "takes nothing",
     "call_as_atomic": "see tests/atomic",
     "call_as_nonatomic": "see tests/atomic",

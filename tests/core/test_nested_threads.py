@@ -762,3 +762,32 @@ async def test_under_its_racket_name():
     custodian = racket.make_custodian()
     assert await racket.call_in_nested_thread(lambda: 5) == 5
     assert await racket.call_in_nested_thread(lambda: 5, custodian) == 5
+
+
+def test_keyboard_interrupt_reaches_the_nested_thread_of_main(script):
+    done = script(
+        """
+        import os, signal
+        import rtsync as rt
+
+        async def nested():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                await rt.sleep(1000)
+            except rt.Break:
+                print("nested")
+                raise
+
+        async def main():
+            try:
+                await rt.call_in_nested_thread(nested)
+            finally:
+                print("main")
+
+        try:
+            rt.run(main, workers=2)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    assert done.stdout == "nested\nmain\ninterrupted\n"

@@ -676,3 +676,29 @@ async def test_whatever_comes_first_nothing_is_left():
 @pytest.mark.rtsync(workers=2, runs=40)
 async def test_the_same_on_real_workers():
     await random_scope(4)
+
+
+def test_keyboard_interrupt_ends_the_threads_of_a_scope(script):
+    done = script(
+        """
+        import os, signal
+        import rtsync as rt
+
+        async def worker():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                await rt.sleep(1000)
+            finally:
+                print("worker")
+
+        async def main():
+            async with rt.Scope() as scope:
+                scope.thread(worker)
+
+        try:
+            rt.run(main, workers=2)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    assert done.stdout == "worker\ninterrupted\n"

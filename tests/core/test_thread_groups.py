@@ -30,6 +30,7 @@ from rtsync import (
     sync,
     thread,
 )
+from rtsync.atomic import atomic, uninterruptible
 from rtsync.testing import DeterministicRuntime, run_deterministic
 
 
@@ -133,6 +134,40 @@ async def test_the_shares_are_typically_exact_on_a_real_worker():
     assert trace.between("b", "c") == 1
     assert trace.between("a", ["clock"]) == 2
     assert trace.between("b", ["clock"]) == 4
+
+
+@pytest.mark.rtsync(workers=1)
+async def test_threads_that_wake_each_other_directly_leave_a_group_its_share():
+    trace, stop = Trace(), []
+    there, back = Channel(), Channel()
+
+    async def echo():
+        while True:
+            await back.put(await there.get())
+
+    with ThreadGroup():
+        threads = spinners_in_order(trace, "abc", stop)
+    other = thread(echo)
+    for _ in range(3000):
+        trace.append("pair")
+        await there.put(None)
+        trace.append("pair")
+        await back.get()
+    stop.append(True)
+    other.kill()
+    for t in threads:
+        await t.join()
+    # One of the pair can run at a time, so the group is as good as a half. Typically: in blocks of steps.
+    blocks, pairs, others = [], 0, 0
+    for step in trace:
+        if step == "pair":
+            pairs += 1
+        else:
+            others += 1
+        if pairs == 256:
+            blocks.append(others)
+            pairs = others = 0
+    assert 60 < median(blocks) < 1000
 
 
 @pytest.mark.rtsync(workers=2)
@@ -527,3 +562,83 @@ async def test_main_goes_on_beside_many_groups():
             threads += [thread(member) for _ in range(3)]
     for t in threads:
         assert await t.join() is t
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_trace_tells_of_the_members():
+    runtime, seen = current_thread().runtime, []
+
+    async def member():
+        for _ in range(5):
+            await sleep(0)
+
+    runtime.set_trace(lambda *what: seen.append(what))
+    with ThreadGroup(), ThreadGroup():
+        t = thread(member)
+    await t.join()
+    runtime.set_trace(None)
+    mine = [what for what, _, _, task in seen if task is t]
+    assert mine.count("step") >= 6
+    assert abs(mine.count("step") - mine.count("step-end")) <= 1
+    assert all(isinstance(task, rtsync.Thread) for _, _, _, task in seen)
+
+
+# -- atomic mode -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rtsync(workers=2, runs=5)
+async def test_atomic_mode_keeps_members_of_groups_out():
+    inside, most = [], []
+
+    async def member():
+        for _ in range(20):
+            with atomic():
+                inside.append(True)
+                most.append(len(inside))
+                inside.pop()
+            await sleep(0)
+
+    threads = []
+    for _ in range(3):
+        with ThreadGroup(), ThreadGroup():
+            threads += [thread(member) for _ in range(2)]
+    threads += [thread(member) for _ in range(2)]
+    for t in threads:
+        await t.join()
+    assert max(most) == 1
+
+
+async def test_a_member_in_atomic_mode_is_refused_what_would_block():
+    async def member():
+        with atomic():
+            with pytest.raises(ContractError, match="would block in atomic mode"):
+                await Channel().get()
+            with pytest.raises(ContractError, match="would block in atomic mode"):
+                await rtsync.call_in_nested_thread(sleep)
+        await sleep(0)
+        return "goes on"
+
+    with ThreadGroup(), ThreadGroup():
+        threads = [thread(member) for _ in range(3)]
+    assert [await t.join() for t in threads] == ["goes on"] * 3
+
+
+async def test_a_member_in_uninterruptible_mode_cannot_be_killed_before_its_end():
+    gate, reached = Semaphore(), []
+
+    async def member():
+        with uninterruptible():
+            begun.post()
+            await gate.wait()
+            reached.append(True)
+        await Channel().get()
+
+    begun = Semaphore()
+    with ThreadGroup():
+        t = thread(member)
+    await begun.wait()
+    await sync(idle())
+    t.kill()
+    gate.post()
+    await t.wait()
+    assert reached == [True]

@@ -23,6 +23,7 @@ def each(name, bad, *rest, error=TypeError, expect):
 SEMA = racket.make_semaphore()
 CHANNEL = racket.make_channel()
 ASYNC = racket.make_async_channel()
+PLACE_CHANNEL, _ = racket.place_channel()
 
 TABLE = [
     # threads
@@ -66,6 +67,27 @@ TABLE = [
             (name, (SEMA, print, 5), {}, TypeError, "try_fail_thunk must be callable"),
         )
     ],
+    # places
+    *[
+        row
+        for name in "place_wait place_dead_evt place_kill place_break".split()
+        for row in each(name, [None, 1, CHANNEL, PLACE_CHANNEL], expect=f"{name}: p must be a place")
+    ],
+    *[
+        row
+        for name in "place_channel_put place_channel_put_get".split()
+        for row in each(name, [None, 1, CHANNEL], "v", expect=f"{name}: pch must be a place channel")
+    ],
+    *each("place_channel_get", [None, 1, CHANNEL], expect="place_channel_get: pch must be a place channel"),
+    *each("dynamic_place", [None, 1], "main", expect="dynamic_place: module must be"),
+    *each("dynamic_place", ["", "1x"], "main", error=ValueError, expect="dynamic_place: module must be"),
+    ("dynamic_place", ("m", 5), {}, TypeError, "dynamic_place: start must be"),
+    ("dynamic_place", ("m", "main"), {"at": 5}, TypeError, "dynamic_place: at must be a place location"),
+    ("dynamic_place_star", ("m", "main"), {"out": 5}, TypeError, "dynamic_place_star: out must be"),
+    *each("place", [None, 5], expect="place: fn must be a function"),
+    *each("place_star", [None, 5], expect="place_star: fn must be a function"),
+    *each("place_context", [None, 5], expect="place_context: fn must be a function"),
+    ("place_channel_put", (PLACE_CHANNEL, print), {}, ContractError, "put: message: "),
     # channels
     *[
         row
@@ -168,6 +190,11 @@ TABLE = [
         for name in "uninterruptible_lock_acquire uninterruptible_lock_release".split()
         for row in each(name, [None, 1, SEMA], expect=f"{name}: lock must be an uninterruptible lock")
     ],
+    # parallel pools
+    *each("make_parallel_thread_pool", [1.0, "1", True], expect="ParallelThreadPool: n must be a positive"),
+    *each("make_parallel_thread_pool", [0, -1], error=ValueError, expect="n must be a positive integer"),
+    *each("parallel_thread_pool_close", [None, 1], expect="pool must be a parallel thread pool"),
+    ("thread", (print,), {"pool": "mine"}, ValueError, "thread: pool must be a parallel thread pool, 'own'"),
 ]
 
 

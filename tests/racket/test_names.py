@@ -183,6 +183,10 @@ SIGNATURES = {
     "make_uninterruptible_lock": "",
     "uninterruptible_lock_acquire": "lock",
     "uninterruptible_lock_release": "lock",
+    # parallel pools
+    "make_parallel_thread_pool": "n?",
+    "is_parallel_thread_pool": "v",
+    "parallel_thread_pool_close": "pool",
 }
 
 

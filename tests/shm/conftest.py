@@ -114,30 +114,3 @@ def _nothing_is_left_behind():
     assert eventually(lambda: len(holdings()) <= held), holdings()
     # Others on this machine may be using the folder too; what they make is gone again in the end.
     assert eventually(lambda: set(os.listdir(SHM)) <= names), set(os.listdir(SHM)) - names
-
-
-@pytest.fixture
-def private_shm(tmp_path):
-    """Run a program for which the shared-memory folder is one of its own, of 16 MiB: its standard output."""
-    inside = f'mount -t tmpfs -o size=16m none {SHM} && exec "$@"'
-    unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c", inside, "sh"]
-    try:
-        possible = subprocess.run([*unshare, "true"], capture_output=True).returncode == 0
-    except FileNotFoundError:
-        possible = False
-    if not possible:
-        pytest.skip("mount namespaces cannot be made here")
-
-    def run(program):
-        path = tmp_path / "program.py"
-        path.write_text(textwrap.dedent(program))
-        done = subprocess.run(
-            [*unshare, sys.executable, "-W", "error", path],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout
-
-    return run

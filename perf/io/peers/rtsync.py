@@ -40,4 +40,4 @@ async def http(tell: Callable[[int], object]) -> None:
     spec.loader.exec_module(example)
     listener = tcp_listen(0, "127.0.0.1", backlog=1024)
     tell(listener.port)
-    await example.serve(listener, Path())
+    await example.serve(listener, EXAMPLE.parent)

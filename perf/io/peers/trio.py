@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -22,11 +23,13 @@ async def main(handler: Callable[..., object], tell: Callable[[int], object]) ->
 
 
 async def echo(stream: trio.SocketStream) -> None:
-    while data := await stream.receive_some(1 << 18):
-        await stream.send_all(data)
+    with suppress(trio.BrokenResourceError):  # reset
+        while data := await stream.receive_some(1 << 18):
+            await stream.send_all(data)
 
 
 async def http(stream: trio.SocketStream) -> None:
     conversation = Conversation()
-    while data := await stream.receive_some(1 << 16):
-        await stream.send_all(conversation.received(data))
+    with suppress(trio.BrokenResourceError):
+        while data := await stream.receive_some(1 << 16):
+            await stream.send_all(conversation.received(data))

@@ -1,0 +1,330 @@
+"""SPEC §3 and §6: Ctrl-C, SIGHUP and SIGTERM, sent by another process to a program that says where it is."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INT, HUP, TERM = signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM), signal.SIGTERM
+NAMES = {INT: "Break", HUP: "BreakHangUp", TERM: "BreakTerminate"}
+
+HEAD = """
+import faulthandler, os, sys, time
+faulthandler.dump_traceback_later(50, exit=True)
+import rtsync
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+async def asleep():
+    await rtsync.sleep(1000)  # so that whoever waits for ever is not deadlocked
+
+def run(main, **options):
+    try:
+        rtsync.run(main, workers=2, **options)
+    except KeyboardInterrupt as error:
+        say("run raised", type(error).__name__)
+"""
+
+Start = Callable[[str], "Program"]
+
+
+class Program:
+    """A program in a process of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", path],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def line(self) -> str:
+        """The next line that it says; it ends by itself if it hangs."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def finish(self) -> tuple[int, str]:
+        """Its exit status, and what else it said. It must not have complained."""
+        out, err = self.process.communicate()
+        assert err == ""
+        return self.process.returncode, out
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Start]:
+    started: list[Program] = []
+
+    def start(text: str) -> Program:
+        path = tmp_path / "program.py"
+        path.write_text(HEAD + textwrap.dedent(text))
+        started.append(Program(path))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+
+
+# Where the main thread may be; each says "there" first.
+PLACES = {
+    "blocked": """
+async def main():
+    rtsync.thread(asleep)
+    say('there')
+    await rtsync.Channel().get()
+""",
+    "in a sync of several": """
+async def main():
+    rtsync.thread(asleep)
+    say('there')
+    await rtsync.sync(rtsync.Channel(), rtsync.Semaphore(), rtsync.nack_guard(lambda nack: rtsync.Channel()))
+""",
+    "asleep": "async def main(): say('there'); await rtsync.sleep(1000)",
+    "computing": """
+async def main():
+    say('there')
+    while True:
+        pass
+""",
+    "yielding": """
+async def main():
+    say('there')
+    while True:
+        await rtsync.sleep(0)
+""",
+    "computing beside a hog": """
+def hog():
+    while True:
+        pass
+
+async def main():
+    for _ in range(3):
+        rtsync.thread(hog)
+    say('there')
+    while True:
+        pass
+""",
+    "blocked, plain": """
+def main():
+    rtsync.thread(asleep)
+    say('there')
+    rtsync.block_on(rtsync.Channel().get())
+""",
+    "asleep, plain": "def main(): say('there'); rtsync.block_on(rtsync.sleep(1000))",
+    "computing, plain": """
+def main():
+    say('there')
+    while True:
+        pass
+""",
+}
+
+
+@pytest.mark.parametrize("number", [INT, HUP, TERM], ids=["SIGINT", "SIGHUP", "SIGTERM"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_signal_ends_run_wherever_the_main_thread_is(program: Start, place, number):
+    p = program(f"{PLACES[place]}\nrun(main)")
+    assert p.line() == "there"
+    p.send(number)
+    status, out = p.finish()
+    if number == INT:
+        assert (status, out) == (0, "run raised Break\n")
+    else:
+        assert (status, out) == (128 + number, "")
+
+
+@pytest.mark.parametrize("number", [INT, HUP, TERM], ids=["SIGINT", "SIGHUP", "SIGTERM"])
+@pytest.mark.parametrize("wait", ["await rtsync.Channel().get()", "while True: pass"])
+def test_it_can_be_caught_again_and_again(program: Start, number, wait):
+    p = program(
+        f"""
+        async def main():
+            rtsync.thread(asleep)
+            for turn in range(3):
+                try:
+                    say("turn", turn)
+                    {wait}
+                except rtsync.Break as error:
+                    say("caught", type(error).__name__)
+
+        run(main)
+        """
+    )
+    for turn in range(3):
+        assert p.line() == f"turn {turn}"
+        p.send(number)
+        assert p.line() == f"caught {NAMES[number]}"
+    assert p.finish() == (0, "")
+
+
+def test_a_signal_during_the_clean_up_of_the_first_waits_for_it(program: Start):
+    p = program(
+        """
+        async def main():
+            rtsync.thread(asleep)
+            try:
+                say("there")
+                await rtsync.Channel().get()
+            finally:
+                say("cleaning")
+                while not rtsync.current_thread().pending:  # until the second has arrived
+                    await rtsync.sleep(0.001)
+                await rtsync.sleep(0.1)
+                say("clean")
+
+        run(main)
+        """
+    )
+    assert p.line() == "there"
+    p.send(INT)
+    assert p.line() == "cleaning"
+    p.send(INT)
+    assert p.finish() == (0, "clean\nrun raised Break\n")
+
+
+@pytest.mark.parametrize("wait", ["await rtsync.sleep(0.01)", "sum(range(1000))"])
+@pytest.mark.parametrize(
+    ("first", "second", "comes"),
+    [
+        (INT, INT, INT),
+        (INT, TERM, TERM),
+        (TERM, INT, TERM),
+        (HUP, INT, HUP),
+        (INT, HUP, HUP),
+        (HUP, TERM, TERM),
+    ],
+)
+def test_of_two_signals_while_breaks_are_disabled_the_stronger_comes_once(
+    program: Start, first, second, comes, wait
+):
+    p = program(
+        f"""
+        arrived = 0
+        break_ = rtsync.Thread.break_
+
+        def counting(self, kind=None):
+            global arrived
+            break_(self, kind)
+            arrived += 1
+
+        rtsync.Thread.break_ = counting
+
+        async def main():
+            with rtsync.breaks(False):
+                for turn in range(2):
+                    say("there")
+                    while arrived == turn:
+                        {wait}
+                say("enables")
+                try:
+                    with rtsync.breaks(True):
+                        await rtsync.sleep(1000)
+                except rtsync.Break as error:
+                    say("caught", type(error).__name__)
+                with rtsync.breaks(True):
+                    await rtsync.sleep(0.01)
+            say("no more")
+
+        run(main)
+        """
+    )
+    assert p.line() == "there"
+    p.send(first)
+    assert p.line() == "there"
+    p.send(second)
+    assert p.finish() == (0, f"enables\ncaught {NAMES[comes]}\nno more\n")
+
+
+def test_only_the_main_thread_gets_it(program: Start):
+    p = program(
+        """
+        async def other(n):
+            try:
+                await rtsync.Channel().get()
+            except rtsync.Break:
+                say("wrong")
+            finally:
+                say("other clean")
+
+        async def main():
+            rtsync.thread(asleep)
+            rtsync.thread(other, 1)
+            await rtsync.sync(rtsync.idle())
+            try:
+                say("there")
+                await rtsync.Channel().get()
+            finally:
+                say("main clean")
+
+        run(main)
+        """
+    )
+    assert p.line() == "there"
+    p.send(INT)
+    assert p.finish() == (0, "main clean\nother clean\nrun raised Break\n")
+
+
+@pytest.mark.parametrize("number", [HUP, TERM], ids=["SIGHUP", "SIGTERM"])
+def test_after_run_the_signal_does_again_what_it_did_before(program: Start, number):
+    p = program(
+        """
+        async def main():
+            await rtsync.sleep(0)
+
+        run(main)
+        say("over")
+        time.sleep(100)
+        """
+    )
+    assert p.line() == "over"
+    p.send(number)
+    assert p.finish() == (-number, "")
+
+
+def test_a_signal_in_the_moment_of_the_end_is_not_torn(program: Start):
+    """Signals all the time, while one run after another begins and ends: each returns or is interrupted."""
+    p = program(
+        """
+        import signal
+
+        async def child(n):
+            await rtsync.sleep(0)
+            return n
+
+        async def main():
+            return sum([await t.join() for t in [rtsync.thread(child, n) for n in range(10)]])
+
+        signal.signal(signal.SIGINT, lambda *args: None)  # between two runs
+        interrupted = 0
+        say("there")
+        for _ in range(100):
+            try:
+                assert rtsync.run(main, workers=2) == 45
+            except KeyboardInterrupt:
+                interrupted += 1
+        say("over")
+        """
+    )
+    assert p.line() == "there"
+    while p.process.poll() is None:
+        p.send(INT)
+        try:
+            p.process.wait(0.005)
+        except subprocess.TimeoutExpired:
+            continue
+    status, out = p.finish()
+    assert out == "over\n"
+    assert status in (0, -INT)  # an interpreter on its way out no longer looks after signals

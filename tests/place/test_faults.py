@@ -1,0 +1,252 @@
+"""What goes wrong: each with a clear result, and without leaving processes, descriptors or shared memory."""
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import rtsync as rt
+from rtsync import sync
+from rtsync.place import dynamic_place, place_channel
+from rtsync.place import packet as packet_module
+from shm import Segment
+
+from .conftest import WORKERS, lives, wait_until
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def start(name, **options):
+    return dynamic_place(WORKERS, name, **options)
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_place_killed_while_it_sends_leaves_whole_messages():
+    p = start("put_for_ever")
+    for n in range(50):
+        assert (await p.get())[0] == n
+    os.kill(p.id, signal.SIGKILL)
+    assert await p.wait() == 128 + signal.SIGKILL
+    n = 50
+    while (message := p.try_get()) is not None:
+        assert message[0] == n
+        assert message[1] == b"x" * 3000
+        assert message[2] == (bytes(70_000) if n % 100 == 0 else None)
+        n += 1
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_ten_thousand_messages_to_a_place_that_ends_at_once():
+    p = start("returns")
+    for n in range(10_000):
+        p.put((n, "message"))
+    assert await p.wait() == 0
+    p.put("more")
+    while p.queued != (0, 0):  # as soon as the poller has told
+        await rt.sleep(0.001)
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_module_that_fails_to_import_is_reported_and_gives_1(capfd):
+    broken = str(Path(WORKERS).with_name("broken_module.py"))
+    p, q, r = (
+        dynamic_place(broken, "main"),
+        start("no_such_function"),
+        dynamic_place("no.such.module", "main"),
+    )
+    assert [await p.wait(), await q.wait(), await r.wait()] == [1, 1, 1]
+    err = capfd.readouterr().err
+    assert "RuntimeError: this module cannot be imported" in err
+    assert "has no function 'no_such_function'" in err
+    assert "No module named 'no'" in err
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_start_that_is_no_function_is_reported_and_gives_1(capfd):
+    assert await dynamic_place(WORKERS, "__doc__").wait() == 1
+    assert "is no function" in capfd.readouterr().err
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_an_end_sent_to_a_place_that_dies_before_it_receives_it_is_gone():
+    p = start("never_listens")
+    near, far = place_channel()
+    p.put([near])
+    del near
+    far.put("to nobody")
+    p.kill()
+    assert await p.wait() == 1
+    assert await sync(far, timeout=0.01, default="nothing") == "nothing"
+    assert far._end.gone
+    far.put("still to nobody")
+    assert far.queued == (0, 0)
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_dozen_places_at_once():
+    places = [start("echo") for _ in range(12)]
+    for n, p in enumerate(places):
+        p.put(n)
+    assert [await p.get() for p in places] == list(range(12))
+    for p in places:
+        p.put(None)
+    assert [await p.wait() for p in places] == [0] * 12
+
+
+# -- forks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_place_that_forked_ends_although_its_child_lives():
+    p = start("forks_and_ends")
+    child = await p.get()
+    try:
+        assert await p.wait() == 0
+        assert lives(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: not lives(child))
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_the_child_of_a_fork_in_a_place_does_not_disturb_its_channels():
+    p = start("forks_and_uses")
+    p.put("for the place")
+    assert await p.get() == 0
+    assert await p.wait() == 0
+
+
+def test_a_place_ends_with_its_creator_although_that_forked(program, tmp_path):
+    out = tmp_path / "pids"
+    program(
+        f"""
+        import os, signal, time, warnings
+        import rtsync as rt
+        from rtsync.place import dynamic_place
+
+        warnings.simplefilter("ignore")
+
+        def main():
+            p = dynamic_place({WORKERS!r}, "sleeps")
+            pid = rt.block_on(p.get())
+            child = os.fork()
+            if not child:
+                for fd in (0, 1, 2):
+                    os.close(fd)
+                time.sleep(600)
+                os._exit(0)
+            with open({str(out)!r}, "w") as file:
+                print(pid, child, file=file)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        rt.run(main)
+        """,
+        status=-signal.SIGKILL,
+    )
+    place, child = map(int, out.read_text().split())
+    try:
+        wait_until(lambda: not lives(place))
+        assert lives(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+# -- no room ---------------------------------------------------------------------------------------
+
+
+def full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "shared memory is full")
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_put_for_which_there_is_no_shared_memory_raises_and_sends_nothing(monkeypatch):
+    one, other = place_channel()
+    with monkeypatch.context() as patch:
+        patch.setattr(Segment, "copy_of", full)
+        with pytest.raises(OSError, match="full"):
+            one.put(bytes(1_000_000))
+    one.put("next")
+    assert await other.get() == "next"
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_real_limit_on_the_size_of_files_raises_at_the_put(program):
+    done = program(
+        """
+        import resource
+        from rtsync import block_on
+        from rtsync.place import place_channel
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+        one, other = place_channel()
+        try:
+            one.put(bytes(1_000_000))
+        except OSError as error:
+            print("refused")
+        one.put(bytes(200_000))
+        print(len(block_on(other.get())), other.try_get())
+        """
+    )
+    assert done.stdout == "refused\n200000 None\n"
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_queued_messages_wait_while_there_is_no_shared_memory(monkeypatch):
+    one, other = place_channel()
+    for n in range(1000):
+        one.put((n, b"x" * 1000))
+    large = bytes(200_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(Segment, "copy_of", full)
+        one.put(large)  # there is a queue, so it waits in memory of this process
+        for n in range(1000):
+            assert (await other.get())[0] == n
+        assert one.queued.messages == 1
+    assert await other.get() == large
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_messages_wait_while_the_system_has_no_descriptors_to_spare(monkeypatch):
+    one, other = place_channel()
+    real = packet_module._send
+    refusals = [errno.ETOOMANYREFS, errno.ENOBUFS]
+
+    def send(*args):
+        if refusals:
+            raise OSError(refusals.pop(), "no room")
+        real(*args)
+
+    monkeypatch.setattr(packet_module, "_send", send)
+    near, _far = place_channel()
+    one.put([near])
+    one.put("next")
+    assert one.queued.messages == 2
+    assert await other.get() == [near]
+    assert await other.get() == "next"
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_message_whose_descriptors_do_not_fit_is_an_error_at_the_get_and_the_next_arrives(program):
+    done = program(
+        """
+        import os, resource
+        from rtsync import block_on
+        from rtsync.place import place_channel
+
+        one, other = place_channel()
+        files = [open(os.devnull) for _ in range(100)]
+        one.put(files)
+        one.put("next")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, 4096))
+        try:
+            block_on(other.get())
+        except OSError as error:
+            print("ulimit" in str(error))
+        print(block_on(other.get()))
+        for file in files:
+            file.close()
+        """
+    )
+    assert done.stdout == "True\nnext\n"

@@ -1,0 +1,224 @@
+"""What the places of these tests run. Imports nothing that takes long."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+import rtsync as rt
+
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+    y: int
+
+
+async def echo(channel):
+    """Send back what comes, until ``None``."""
+    while (message := await channel.get()) is not None:
+        channel.put(message)
+
+
+def echo_plain(channel):
+    while (message := rt.block_on(channel.get())) is not None:
+        channel.put(message)
+
+
+async def returns(channel):
+    return 5
+
+
+async def fails(channel):
+    raise ValueError("on purpose")
+
+
+async def exits(channel):
+    value = await channel.get()
+    sys.exit(value)
+
+
+def exits_hard(channel):
+    os._exit(9)
+
+
+async def killed_by(channel):
+    number = await channel.get()
+    os.kill(os.getpid(), number)
+    await rt.sleep(60)
+
+
+async def sleeps(channel):
+    channel.put(os.getpid())
+    await rt.sleep(600)
+
+
+async def says_breaks(channel):
+    """Tell which breaks come, until one of the kind ``terminate``."""
+    channel.put("ready")
+    while True:
+        try:
+            await rt.sleep(600)
+        except rt.Break as error:
+            channel.put(type(error).__name__)
+            if isinstance(error, rt.BreakTerminate):
+                return
+
+
+async def breakable(channel):
+    channel.put("ready")
+    await rt.sleep(600)
+
+
+async def about(channel):
+    """Tell about itself."""
+    custodian = rt.current_custodian()
+    results = [await rt.thread(square, n).join() for n in range(4)]
+    channel.put(
+        {
+            "pid": os.getpid(),
+            "argv": sys.argv,
+            "path": sys.path,
+            "main": sys.modules["__main__"].__dict__.get("__file__"),
+            "threads": results,
+            "custodian": type(custodian).__name__,
+            "stdin": sys.stdin.read(),
+        }
+    )
+
+
+async def square(n):
+    await rt.sleep(0)
+    return n * n
+
+
+async def floods(channel):
+    """Put more than any buffer holds, and return at once."""
+    for n in range(20_000):
+        channel.put((n, b"x" * 50))
+    channel.put(bytes(1 << 20))
+    near, far = rt.place.place_channel()
+    far.put("through a channel that was sent last")
+    channel.put(near)
+
+
+async def gets_channel_and_ends(channel):
+    given = await channel.get()
+    given.put("first")
+    near, far = rt.place.place_channel()
+    far.put("later")
+    given.put(near)
+
+
+async def passes_on(channel):
+    """Send what comes through the first channel that comes."""
+    target = await channel.get()
+    while (message := await channel.get()) is not None:
+        target.put(message)
+
+
+async def takes_one(channel):
+    """Get one message from each end that comes."""
+    while (end := await channel.get()) is not None:
+        channel.put(await end.get())
+
+
+async def creates(channel):
+    """Create a place of its own; tell the process ids."""
+    inner = rt.place.dynamic_place(__file__, "sleeps")
+    channel.put((os.getpid(), await inner.get()))
+    await rt.sleep(600)
+
+
+async def writes_streams(channel):
+    print("to output", flush=True)
+    print("to error", file=sys.stderr, flush=True)
+    channel.put(sys.stdin.read())
+
+
+def copies_input(channel):
+    for line in sys.stdin:
+        sys.stdout.write(line.upper())
+
+
+async def closes_streams(channel):
+    for fd in (0, 1, 2):
+        os.close(fd)
+    channel.put(await channel.get())
+    raise ValueError("nobody can read this")
+
+
+async def writes_shared(channel):
+    vector = await channel.get()
+    for index in range(len(vector)):
+        vector[index] = index * 2
+    channel.put("done")
+
+
+async def sends_by_socket(channel):
+    sock = await channel.get()
+    sock.sendall(b"hello")
+    sock.close()
+
+
+async def writes_file(channel):
+    file = await channel.get()
+    file.write("second line\n")
+    file.close()
+    channel.put("written")
+
+
+async def sums_array(channel):
+    array = await channel.get()
+    array += 1
+    channel.put(float(array.sum()))
+    channel.put(array)
+
+
+def forks(channel):
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    channel.put(child)
+    rt.block_on(channel.get())
+
+
+async def put_points(channel):
+    point = await channel.get()
+    channel.put(Point(point.y, point.x))
+
+
+def never_listens(channel):
+    time.sleep(600)
+
+
+async def put_for_ever(channel):
+    n = 0
+    while True:
+        channel.put((n, b"x" * 3000, bytes(70_000) if n % 100 == 0 else None))
+        n += 1
+        if channel.queued.messages > 100:
+            await rt.sleep(0.001)
+
+
+def forks_and_ends(channel):
+    """Leave a child of its own behind, which holds copies of all that is open here."""
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+        os._exit(0)
+    channel.put(child)
+
+
+def forks_and_uses(channel):
+    """The child of a fork has no place channels."""
+    child = os.fork()
+    if not child:
+        try:
+            channel.put("from the child of a fork")
+            status = 1 if channel.try_get() is not None else 0
+        except BaseException:
+            status = 2
+        os._exit(status)
+    _, status = os.waitpid(child, 0)
+    channel.put(os.waitstatus_to_exitcode(status))

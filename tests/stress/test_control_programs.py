@@ -1,0 +1,38 @@
+"""Random programs of nested threads, scopes and groups under control, for minutes instead of seconds."""
+
+import time
+
+import pytest
+
+import rtsync as rt
+from rtsync.testing import run_deterministic
+from tests.chaos import chaos
+from tests.protocol.test_control import program
+
+SECONDS = 60
+
+
+@pytest.mark.timeout(SECONDS * 5)
+def test_many_seeds():
+    for seed in range(5000):
+        run_deterministic(program, seed, 8, seed=seed * 7919)
+
+
+@pytest.mark.timeout(SECONDS * 5)
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_real_workers_for_a_while(workers):
+    end = time.monotonic() + SECONDS / 3
+    seed = workers * 1_000_000
+    while time.monotonic() < end:
+        seed += 1
+        rt.run(program, seed, 8, workers=workers)
+
+
+@pytest.mark.timeout(SECONDS * 5)
+def test_chaos_for_a_minute():
+    end = time.monotonic() + SECONDS
+    seed = 0
+    while time.monotonic() < end:
+        seed += 1
+        with chaos(seed, rate=0.01, stalls=seed % 4):
+            rt.run(program, seed, 5, workers=1 + seed % 3)

@@ -27,6 +27,8 @@ from typing import Any
 
 import pytest
 
+from scheduler.safepoint import transparent
+
 from .env import parameterize
 from .runtime import Runtime, uncaught_exception_handler
 from .testing import DeterministicRuntime
@@ -139,9 +141,11 @@ class _Runs:
             else:
                 report(thread, error)
 
+        @transparent
         async def in_coroutine() -> None:
             await test()
 
+        @transparent
         def in_os_thread() -> None:
             test()
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from types import CoroutineType
 from typing import Any
 
 from scheduler import Parking, defer, direct, nested, safepoints
@@ -193,12 +192,7 @@ class Thread(Controlled, BaseEvt):
         if self.pending & KILL:
             self._end_as(KILLED, None)
         elif type(value) is Tail:
-            try:
-                result = value.fn(*value.args)
-            except BaseException as error:
-                self.fail(error)
-                return
-            self.coro = result if type(result) is CoroutineType else settle(result)
+            self.coro = settle(value)  # makes the call in a step, in the thread's context
             self.waiter = None
             self.ready()
         else:

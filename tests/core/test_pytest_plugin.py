@@ -85,6 +85,21 @@ def test_workers_means_a_real_runtime(outcome):
     result.assert_outcomes(passed=2)
 
 
+def test_a_test_that_computes_can_be_stopped(outcome):
+    result = outcome(
+        """
+        @pytest.mark.rtsync(workers=2)
+        async def test_one():
+            me = current_thread()
+            thread(me.break_)
+            with pytest.raises(KeyboardInterrupt):
+                while True:
+                    pass
+        """
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_a_failure_names_its_seed_in_the_traceback_and_in_a_section(outcome):
     result = outcome(
         """

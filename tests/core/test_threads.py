@@ -385,6 +385,36 @@ async def test_an_os_backed_thread_can_be_joined_and_can_join():
     assert await thread(joiner).join() == 2
 
 
+async def test_a_plain_function_in_tail_position_sees_the_context_of_the_thread():
+    variable = ContextVar("variable", default="outside")
+
+    async def child():
+        variable.set("inside")
+        return rtsync.tail(variable.get)
+
+    assert await thread(child).join() == "inside"
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_plain_function_in_tail_position_can_be_killed():
+    begun = []
+
+    def compute():
+        begun.append(True)
+        while True:
+            pass
+
+    async def child():
+        return rtsync.tail(compute)
+
+    t = thread(child)
+    while not begun:
+        await sleep(0)
+    t.kill()
+    await t.wait()
+    assert t.dead
+
+
 async def test_a_thread_that_returns_a_tail_goes_on_with_it():
     async def count(n):
         return rtsync.tail(count, n - 1) if n else "done"

@@ -25,7 +25,9 @@ import os
 import select
 import selectors
 import socket
+import sys
 import threading
+import traceback
 import weakref
 from _thread import RLock
 from collections import deque
@@ -151,6 +153,11 @@ class Poller:
         return True
 
 
+def _report(watched: Watched) -> None:
+    """An owner failed: that is its own fault, and not to be that of the worker that happened to poll."""
+    sys.stderr.write(f"rtsync: {watched!r} failed when it became ready:\n" + traceback.format_exc())
+
+
 class EpollPoller(Poller):
     """By Linux' epoll, edge-triggered."""
 
@@ -243,10 +250,13 @@ class EpollPoller(Poller):
             if watched is None:
                 continue
             found = True
-            if flags & ~_ORDINARY:
-                watched.on_ready(READ | WRITE | END)
-            else:
-                watched.on_ready(_WHAT[flags])
+            try:
+                if flags & ~_ORDINARY:
+                    watched.on_ready(READ | WRITE | END)
+                else:
+                    watched.on_ready(_WHAT[flags])
+            except Exception:
+                _report(watched)
         self.dispatching.pop()
         return found
 
@@ -403,7 +413,10 @@ class SelectorPoller(Poller):
     def dispatch(self, ready: Any) -> bool:
         self.dispatching.append(None)
         for watched, what in ready:
-            watched.on_ready(what)
+            try:
+                watched.on_ready(what)
+            except Exception:
+                _report(watched)
         self.dispatching.pop()
         return bool(ready)
 

@@ -142,6 +142,20 @@ def test_enrolling_does_not_keep_alive(poller, pair):
     poller.poll(0)
 
 
+def test_an_owner_that_fails_is_reported_and_does_not_keep_others_from_being_told(poller, pair, capsys):
+    class Fails(Seen):
+        def on_ready(self, what):
+            raise RuntimeError("my fault")
+
+    first, second = Fails(pair[0]), Seen(pair[1])
+    poller.want(first, WRITE)
+    poller.want(second, WRITE)
+    told_within(poller, second, WRITE)
+    poller.poll(0)
+    assert "RuntimeError: my fault" in capsys.readouterr().err
+    assert not poller.dispatching
+
+
 def test_the_first_enrolment_nudges(kind, pair):
     nudges = []
     poller = kind(lambda: nudges.append(None))

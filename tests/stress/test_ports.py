@@ -27,16 +27,17 @@ async def shut_down(many):
     custodian = Custodian()
     accepted = Semaphore()
     refused = Semaphore()
+    outs = []
 
     async def serve():
         with custodian:
             inp, out = await listener.accept()
+        outs.append(out)
         accepted.post()
         try:
             await inp.read_line()
         except PortClosed:
             refused.post()
-        assert out.closed
 
     clients = []
     for _ in range(many):
@@ -46,6 +47,7 @@ async def shut_down(many):
     assert len(custodian.managed_list()) == 2 * many
     custodian.shutdown_all()
     assert custodian.managed_list() == []
+    assert all(out.closed for out in outs)
     for inp, out in clients:
         assert await inp.read_all() == b""
         close(inp, out)

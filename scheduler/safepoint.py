@@ -191,7 +191,10 @@ class _Safepoints:
 
 
 def interruptible(frame: Any, task: Any) -> bool:
-    """Whether ``task``, whose innermost frame is ``frame``, may be stopped there."""
+    """Whether ``task``, whose innermost frame is ``frame``, may be stopped there. A worker that is stopped
+    whatever it runs may run nothing: ``None``."""
+    if task is None:
+        return False
     own = tuple(_own_folders)
     inner = None
     while frame is not None:

@@ -212,6 +212,11 @@ def interruptible(frame: Any, task: Any) -> bool:
     return False
 
 
+def is_ours(code: CodeType) -> bool:
+    """Whether ``code`` is the library's own."""
+    return code.co_filename.startswith(tuple(_own_folders))
+
+
 def comes_back_to(frame: Any, task: Any) -> CodeType | None:
     """The code to which ``task``, whose innermost frame is ``frame``, returns from a call into C, or from one
     into the few library functions that are spared; ``None`` if it may run other code before it can be

@@ -15,6 +15,7 @@ from typing import Any
 
 from scheduler import NoRuntime, nested
 
+from .current import current_or_none
 from .env import Env, EnvBlock, current_env
 from .errors import ShutDown, refuse
 from .evt import Evt, Latch
@@ -150,7 +151,8 @@ class Custodian(EnvBlock):
         be created under it any more. Who has a custodian may shut it down; doing it again does nothing.
 
         Source: Racket Reference, ``custodian-shutdown-all``."""
-        doomed: dict[Any, list[Any]] = {}
+        me = current_or_none()
+        doomed: dict[tuple[int, Any], list[Any]] = {}
         above = self._parent
         if above is not None:
             with above._lock:
@@ -158,9 +160,10 @@ class Custodian(EnvBlock):
                     above._subordinates.remove(self)
         for manager, member in self.close():
             if member._disown(manager):
-                doomed.setdefault(member.end_all, []).append(member)
-        # Threads last: the calling one may be among them.
-        for end_all, members in sorted(doomed.items(), key=lambda item: hasattr(item[1][0], "pending")):
+                # Threads first: they are not to see what they use being closed. The calling one last.
+                turn = 2 if member is me else 0 if hasattr(member, "pending") else 1
+                doomed.setdefault((turn, member.end_all), []).append(member)
+        for (_, end_all), members in sorted(doomed.items(), key=lambda item: item[0][0]):
             end_all(members)
 
     def managed_list(self) -> list[Any]:

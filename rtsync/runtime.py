@@ -192,7 +192,8 @@ class Runtime(scheduler.Runtime):
             self.blocked.discard(me)
 
     def _shut_down(self) -> None:
-        """Kill what is left. In an OS thread that is no worker."""
+        """Kill what is left, then close what is open: no thread is to see what it uses being closed. In an OS
+        thread that is no worker."""
         left = []
         others: dict[Any, list[Any]] = {}
         for manager, member in self.root.close():
@@ -200,15 +201,14 @@ class Runtime(scheduler.Runtime):
                 left.append(member)
             elif member._disown(manager):
                 others.setdefault(member.end_all, []).append(member)
+        if left:
+            context = copy_context()
+            context.run(current_env.set, Env(Custodian.root()))
+            reaper = Thread(self.key, _reap(left), context, None)
+            self.inject(reaper)
+            self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
         for end_all, members in others.items():
             end_all(members)
-        if not left:
-            return
-        context = copy_context()
-        context.run(current_env.set, Env(Custodian.root()))
-        reaper = Thread(self.key, _reap(left), context, None)
-        self.inject(reaper)
-        self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
 
     def close(self, patience: float = 5.0) -> list[threading.Thread]:
         """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""

@@ -81,7 +81,7 @@ class Deterministic(Runtime):
             try:
                 while not done():
                     if worker.steps % 64 == 63 and self.poller.busy:
-                        self.poller.glance()
+                        self.poller.glance()  # before the queues, where it puts what it makes ready
                     for queue in (worker.next, worker.queue, self.injected):
                         while queue:
                             runnable.append(queue.pop())

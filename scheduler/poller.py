@@ -25,7 +25,9 @@ import os
 import select
 import selectors
 import socket
+import sys
 import threading
+import traceback
 import weakref
 from _thread import RLock
 from collections import deque
@@ -119,6 +121,7 @@ class Poller:
         """Close the poller's own descriptors; those enrolled are their owners'."""
         with self._lock:
             self.closed = True
+            self.interrupt()  # who may still sleep here
             self.busy = 0
             self._known = {}
             self.waiting = set()
@@ -148,6 +151,11 @@ class Poller:
         del self._known[fd]
         self.busy = len(self._known)
         return True
+
+
+def _report(watched: Watched) -> None:
+    """An owner failed: that is its own fault, and not to be that of the worker that happened to poll."""
+    sys.stderr.write(f"rtsync: {watched!r} failed when it became ready:\n" + traceback.format_exc())
 
 
 class EpollPoller(Poller):
@@ -242,10 +250,13 @@ class EpollPoller(Poller):
             if watched is None:
                 continue
             found = True
-            if flags & ~_ORDINARY:
-                watched.on_ready(READ | WRITE | END)
-            else:
-                watched.on_ready(_WHAT[flags])
+            try:
+                if flags & ~_ORDINARY:
+                    watched.on_ready(READ | WRITE | END)
+                else:
+                    watched.on_ready(_WHAT[flags])
+            except Exception:
+                _report(watched)
         self.dispatching.pop()
         return found
 
@@ -277,6 +288,7 @@ class SelectorPoller(Poller):
         self._make = make
         self._selector: selectors.BaseSelector | None = None
         self._turn = threading.Lock()  # held while selecting, and to change what is selected
+        self._gate = threading.Lock()  # passed before one sleeps; held by who needs the turn from a sleeper
         self._changes: deque[tuple[Watched, int]] = deque()
         self._asked: dict[int, int] = {}  # descriptor -> directions registered. Holds _turn
         self._wake_in: socket.socket
@@ -305,10 +317,16 @@ class SelectorPoller(Poller):
         with self._lock:
             known = self._forget(watched, fd)
         if known and self._selector is not None:
-            self.interrupt()
-            with self._turn:  # nobody selects, so a descriptor of the same number is not mixed up with it
+            # Nobody selects meanwhile, so a descriptor of the same number is not mixed up with it.
+            with self._gate, self._interrupted():
                 if self._asked.pop(fd, 0) and not self.closed:
                     self._selector.unregister(fd)
+
+    def _interrupted(self) -> threading.Lock:
+        """The turn, after having told the one who sleeps with it. Holds _gate, so that it does not go on to
+        sleep before we have had it."""
+        self.interrupt()
+        return self._turn
 
     def _apply(self) -> None:
         """Register what is wanted. Holds _turn."""
@@ -372,6 +390,8 @@ class SelectorPoller(Poller):
     def wait(self, timeout: float | None) -> Any:
         if self._selector is None:
             return ()
+        with self._gate:
+            pass
         with self._turn:
             if self.closed:
                 return ()
@@ -393,7 +413,10 @@ class SelectorPoller(Poller):
     def dispatch(self, ready: Any) -> bool:
         self.dispatching.append(None)
         for watched, what in ready:
-            watched.on_ready(what)
+            try:
+                watched.on_ready(what)
+            except Exception:
+                _report(watched)
         self.dispatching.pop()
         return bool(ready)
 
@@ -406,8 +429,7 @@ class SelectorPoller(Poller):
 
     def close(self) -> None:
         if self._selector is not None:
-            self.interrupt()
-            with self._turn:
+            with self._gate, self._interrupted():
                 super().close()
         else:
             super().close()
@@ -420,6 +442,7 @@ class SelectorPoller(Poller):
 
     def forked(self) -> None:
         self._turn = threading.Lock()
+        self._gate = threading.Lock()
         super().forked()
 
 

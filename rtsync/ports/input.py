@@ -329,6 +329,8 @@ class InputPort(Port):
                 task.ready()
                 return
             self._serve()
+            if self._held:
+                self._want_again()
         lock.release()
 
     def _fill(self) -> bool:

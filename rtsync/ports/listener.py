@@ -28,7 +28,7 @@ from scheduler import current_driver, defer, nested
 from scheduler.poller import READ
 
 from .descriptor import Descriptor
-from .errors import Failed
+from .errors import Failed, PortClosed
 from .input import DONE, Done
 from .port import Port, PortEvt, Request, performing
 
@@ -92,8 +92,8 @@ class Accepted:
 class Listener(Port):
     """Where connections come to. As an event: ready when `accept` would not block, with itself as the result.
 
-    ``async for inp, out in listener`` accepts for ever. Made by `tcp_listen` and `unix_listen`; usable from
-    any OS thread.
+    ``async for inp, out in listener`` accepts until it is closed. Made by `tcp_listen` and `unix_listen`;
+    usable from any OS thread.
     Source: Racket Reference, ``tcp-listener?``.
     """
 
@@ -187,19 +187,19 @@ class Listener(Port):
         return self
 
     async def __anext__(self) -> Any:
-        return await self.accept()
+        try:
+            return await self.accept()
+        except PortClosed:
+            raise StopAsyncIteration from None
 
     # -- all hold _lock ------------------------------------------------------------------------------
 
     def _request(self) -> Request:
         return Acceptable(self)
 
-    def _want(self) -> None:
-        new = self._wanted
-        super()._want()
-        if len(self._ears) > 1 and (self._wanted is not new or not self._wanted.persistent):
-            for ear in self._ears[1:]:
-                self._wanted.want(ear.descriptor, READ)
+    def _enrol(self, poller: Any) -> None:
+        for ear in self._ears:
+            poller.want(ear.descriptor, READ)
 
     def _fill(self) -> bool:
         """Take a connection from the kernel: whether something has changed."""

@@ -450,6 +450,8 @@ class OutputPort(Port):
                 self._serve()
             elif self._held:
                 self._idle()
+            if self._held:
+                self._want_again()
 
     def _room(self) -> bool:
         """Whether a write would be taken; sends first what can be sent."""

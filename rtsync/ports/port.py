@@ -165,7 +165,7 @@ class Port(BaseEvt):
             self._held.append(poller)
             poller.waiting.add(self)
         if self._wanted is not poller or not poller.persistent:
-            poller.want(self._watched, self._asks)
+            self._enrol(poller)
             self._wanted = poller
 
     def _unhold(self) -> None:
@@ -233,6 +233,19 @@ class Port(BaseEvt):
                 self._look_closely = True
             if self._queue and not self._closed:
                 self._serve()
+                if self._held:
+                    self._want_again()
+
+    def _want_again(self) -> None:
+        """We have been told something, and it was not enough: a poller that tells only once is to be asked
+        once more. Holds _lock."""
+        for poller in self._held:
+            if not poller.persistent:
+                self._enrol(poller)
+
+    def _enrol(self, poller: Any) -> None:
+        """Holds _lock."""
+        poller.want(self._watched, self._asks)
 
     # -- as an event: ready when an operation would not block ----------------------------------------
 

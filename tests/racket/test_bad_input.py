@@ -23,6 +23,7 @@ def each(name, bad, *rest, error=TypeError, expect):
 SEMA = racket.make_semaphore()
 CHANNEL = racket.make_channel()
 ASYNC = racket.make_async_channel()
+IN, OUT = racket.make_pipe()
 PLACE_CHANNEL, _ = racket.place_channel()
 
 TABLE = [
@@ -195,6 +196,63 @@ TABLE = [
     *each("make_parallel_thread_pool", [0, -1], error=ValueError, expect="n must be a positive integer"),
     *each("parallel_thread_pool_close", [None, 1], expect="pool must be a parallel thread pool"),
     ("thread", (print,), {"pool": "mine"}, ValueError, "thread: pool must be a parallel thread pool, 'own'"),
+    # ports
+    *[
+        row
+        for name in "read_line read_bytes_line read_line_evt read_bytes_line_evt eof_evt".split()
+        for row in each(name, [5, OUT], expect=f"{name}: in_ must be an input port")
+    ],
+    *[
+        ("read_line", (IN, mode), {}, error, "read_line: mode must be one of 'linefeed'")
+        for mode, error in [("crlf", ValueError), (None, TypeError)]
+    ],
+    *each("read_bytes", [-1], IN, error=ValueError, expect="read_bytes: n must be a non-negative integer"),
+    *each("read_bytes", ["1", None, True], IN, expect="read_bytes: n must be a non-negative integer"),
+    ("read_bytes", (1, OUT), {}, TypeError, "read_bytes: in_ must be an input port"),
+    ("read_bytes_evt", (-1, IN), {}, ValueError, "read_bytes_evt: n must be a non-negative integer"),
+    ("read_bytes_evt", (1, OUT), {}, TypeError, "read_bytes_evt: in_ must be an input port"),
+    ("read_bytes_avail_evt", (bytearray(), IN), {}, ValueError, "bstr must be a bytearray with room"),
+    ("read_bytes_avail_evt", (b"x", IN), {}, TypeError, "read_bytes_avail_evt: n must be a positive integer"),
+    ("peek_bytes", (1, -1, IN), {}, ValueError, "peek: skip must be a non-negative integer"),
+    *[
+        row
+        for name in "write_bytes write_bytes_avail write_bytes_avail_evt".split()
+        for row in [
+            (name, ("text", OUT), {}, TypeError, f"{name}: bstr must be bytes"),
+            (name, (b"x", IN), {}, TypeError, f"{name}: out must be an output port"),
+            (name, (b"x", OUT, 2), {}, ValueError, f"{name}: start_pos, end_pos must be a range"),
+            (name, (b"x", OUT, -1), {}, ValueError, f"{name}: start_pos must be a non-negative integer"),
+        ]
+    ],
+    ("write_string", (b"x", OUT), {}, TypeError, "write_string: str must be a string"),
+    *each("flush_output", [5, IN], expect="flush_output: out must be an output port"),
+    *each("close_input_port", [None, OUT], expect="close_input_port: in_ must be an input port"),
+    *each("close_output_port", [None, IN], expect="close_output_port: out must be an output port"),
+    *each("is_port_closed", [None, 5], expect="is_port_closed: port must be a port"),
+    *each("make_pipe", [0, -1], error=ValueError, expect="pipe: limit must be a positive integer"),
+    *each("copy_port", [None, OUT], OUT, expect="copy_port: source must be an input port"),
+    ("copy_port", (IN, IN), {}, TypeError, r"copy_port: sinks\[0\] must be an output port"),
+    *each("tcp_listen", [-1, 65536], error=ValueError, expect="tcp_listen: port must be"),
+    *each("tcp_listen", [None, "80", True], expect="tcp_listen: port must be"),
+    ("tcp_listen", (0, 0), {}, ValueError, "tcp_listen: backlog must be a positive integer"),
+    ("tcp_listen", (0, 4, 1), {}, TypeError, "tcp_listen: reuse must be a bool"),
+    ("tcp_listen", (0, 4, False, 5), {}, TypeError, "tcp_listen: host must be a host name or None"),
+    *each("tcp_connect", [None, 5], 80, expect="tcp_connect: host must be a host name"),
+    ("tcp_connect", ("localhost", 0), {}, ValueError, "tcp_connect: port must be a positive integer"),
+    (
+        "tcp_connect",
+        ("localhost", 80, 5),
+        {},
+        TypeError,
+        "tcp_connect: local_host must be a host name or None",
+    ),
+    *[
+        row
+        for name in "tcp_accept tcp_accept_evt tcp_close".split()
+        for row in each(name, [None, IN], expect=f"{name}: listener must be a listener")
+    ],
+    *each("tcp_abandon_port", [None, 5], expect="tcp_abandon_port: port must be a port of a connection"),
+    *each("tcp_addresses", [None, IN], expect="tcp_addresses: port must be a port of a connection"),
 ]
 
 

@@ -1,0 +1,256 @@
+"""Racket Reference 13.1.2 to 13.1.5: files, standard streams, file objects, bytes."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rtsync import ContractError, Custodian, block_on, idle, parameterize, sync, thread
+from rtsync.ports import (
+    EOF,
+    InputPort,
+    OutputPort,
+    PortClosed,
+    current_input_port,
+    current_output_port,
+    open_input,
+    open_output,
+    pipe,
+)
+from tests.core.conftest import ROOT
+
+
+async def test_what_is_written_to_a_file_is_read_from_it(tmp_path):
+    async with open_output(tmp_path / "file", "truncate") as out:
+        await out.write("a\nbé\n")
+    with open_input(tmp_path / "file") as inp:
+        assert [line async for line in inp] == ["a", "bé"]
+    assert inp.closed
+
+
+async def test_what_to_do_with_a_file_that_is_there(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old text")
+    with pytest.raises(FileExistsError):
+        open_output(path)
+    for exists, text in [("append", "old text new"), ("update", " newtext new"), ("truncate", " new")]:
+        async with open_output(path, exists) as out:
+            await out.write(" new")
+        assert path.read_text() == text
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        open_output(path, "update")
+    async with open_output(path, "can-update") as out:
+        await out.write("x")
+    path.unlink()
+
+
+async def test_a_file_that_is_not_there_cannot_be_read(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        open_input(tmp_path / "file")
+
+
+async def test_a_file_is_always_ready(tmp_path):
+    (tmp_path / "file").write_bytes(b"x" * 100_000)
+    with open_input(tmp_path / "file") as inp:
+        assert await sync(inp, timeout=0) is inp
+        assert await sync(inp.read_all_evt(), timeout=0) == b"x" * 100_000
+        assert await sync(inp.eof_evt(), timeout=0) is EOF
+
+
+async def test_devices_that_are_always_ready():
+    with open_input("/dev/zero") as inp, open_output("/dev/null", "update") as out:
+        data = await inp.read_bytes(100_000)
+        assert data == bytes(100_000)
+        await out.write(data, flush=True)
+
+
+async def test_a_full_device_is_an_error():
+    if not os.access("/dev/full", os.W_OK):
+        pytest.skip("no such device here")
+    out = open_output("/dev/full", "update")
+    with pytest.raises(OSError, match="No space"):
+        await out.write("x", flush=True)
+    out.abort()
+
+
+async def test_a_pipe_of_the_system():
+    read, write = os.pipe()
+    inp, out = InputPort(read), OutputPort(write)
+    reader = thread(inp.read_line)
+    await sync(idle())
+    await out.write("abc\n", flush=True)
+    assert await reader.join() == "abc"
+    writer = thread(out.write, b"x" * 1_000_000)
+    await sync(idle())
+    assert await inp.read_bytes(1_000_000) == b"x" * 1_000_000
+    await writer.join()
+    await out.close()
+    assert await inp.read_line() is EOF
+    inp.close()
+
+
+async def test_bytes_are_read_from_memory():
+    inp = InputPort(b"a\nb")
+    assert [line async for line in inp] == ["a", "b"]
+
+
+async def test_a_file_object_is_not_taken_away(tmp_path):
+    with (tmp_path / "file").open("w+b") as file:
+        out = OutputPort(file)
+        await out.write("text")
+        await out.close()
+        file.seek(0)
+        assert file.read() == b"text"
+
+
+async def test_a_file_object_without_a_descriptor():
+    inp = InputPort(io.StringIO("a\nb\n"))
+    assert await inp.read_line() == "a"
+    sink = io.StringIO()
+    out = OutputPort(sink)
+    await out.write("abc", flush=True)
+    assert sink.getvalue() == "abc"
+    sink = io.BytesIO()
+    await OutputPort(sink, buffer="none").write(b"abc")
+    assert sink.getvalue() == b"abc"
+    assert await InputPort(io.BytesIO(b"x" * 50_000)).read_all() == b"x" * 50_000
+
+
+async def test_the_current_output_port_follows_what_standard_output_is():
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(sink):
+        print("one")
+        await current_output_port().write("two\n")
+        print("three")
+    assert sink.getvalue() == "one\ntwo\nthree\n"
+
+
+async def test_the_current_ports_can_be_set_for_a_thread():
+    inp, out = pipe()
+    with parameterize(current_output_port, out), parameterize(current_input_port, inp):
+        await thread(lambda: block_on(current_output_port().write("x\n"))).join()
+        assert await current_input_port().read_line() == "x"
+    assert current_output_port() is not out
+    with pytest.raises(TypeError, match="current_output_port: port must be an output port"):
+        current_output_port(inp)
+
+
+PROGRAM = """
+import rtsync as rt
+from rtsync.ports import EOF, stderr, stdin, stdout
+
+async def main():
+    print("printed first")
+    await stdout().write("then written\\n", flush=True)
+    print("then printed")
+    waiting = await rt.sync(stdin().read_line_evt(), timeout=0.05)
+    await stderr().write(f"{waiting}\\n")
+    await stdout().write("ready\\n", flush=True)
+    async for line in stdin():
+        await stdout().write(line.upper() + "\\n")
+    await stdout().write("not flushed")
+
+rt.run(main)
+"""
+
+
+@pytest.mark.parametrize("streams", ["pipes", "files"])
+def test_standard_streams(tmp_path, streams):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if streams == "files":
+        (tmp_path / "in").write_text("a\nb\n")
+        with open(tmp_path / "in") as inp, open(tmp_path / "out", "w") as out:
+            done = subprocess.run(
+                [sys.executable, path], stdin=inp, stdout=out, stderr=subprocess.PIPE, env=environment
+            )
+        text, first = (tmp_path / "out").read_text(), "a"
+        expected = ["B"]
+    else:
+        with subprocess.Popen(
+            [sys.executable, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        ) as done:
+            seen = b""
+            while not seen.endswith(b"ready\n"):
+                part = os.read(done.stdout.fileno(), 1000)
+                assert part
+                seen += part
+            rest, error = done.communicate(b"a\nb\n")
+        text, first = (seen + rest).decode(), "None"
+        done.stderr = io.BytesIO(error)
+        expected = ["A", "B"]
+    assert done.returncode == 0
+    assert (done.stderr if streams == "files" else done.stderr.read()).decode() == f"{first}\n"
+    start = ["printed first", "then written", "then printed", "ready"]
+    assert text.splitlines() == [*start, *expected, "not flushed"]
+
+
+async def test_a_custodian_closes_files(tmp_path):
+    (tmp_path / "file").write_text("x")
+    custodian = Custodian()
+    with custodian:
+        inp = open_input(tmp_path / "file")
+    custodian.shutdown_all()
+    with pytest.raises(PortClosed):
+        await inp.read_line()
+    with custodian, pytest.raises(ContractError):
+        open_input(tmp_path / "file")
+
+
+NUMBER = "must be a positive integer"
+TABLE = [
+    (
+        lambda: InputPort("x"),
+        TypeError,
+        "InputPort: source must be a descriptor, a socket or a file or bytes",
+    ),
+    (lambda: InputPort(-1), ValueError, "InputPort: source must be a descriptor, got -1"),
+    (lambda: OutputPort(b"x"), TypeError, "OutputPort: source must be a descriptor, a socket or a file"),
+    (lambda: InputPort(b"", encoding="no"), ValueError, "encoding must be the name of an encoding, got 'no'"),
+    (lambda: InputPort(b"", encoding=5), TypeError, "encoding must be the name of an encoding, got 5"),
+    (lambda: InputPort(b"", errors="no"), ValueError, "errors must be the name of an error handler"),
+    (lambda: OutputPort(io.BytesIO(), buffer="no"), ValueError, "buffer|mode must be one of 'block'"),
+    (lambda: OutputPort(io.BytesIO(), limit=-1), ValueError, "OutputPort: limit must be a non-negative"),
+    (
+        lambda: InputPort(b"").read_bytes(-1),
+        ValueError,
+        "read_bytes: n must be a non-negative integer, got -1",
+    ),
+    (lambda: InputPort(b"").read_bytes("1"), TypeError, "read_bytes: n must be a non-negative integer"),
+    (lambda: InputPort(b"").read_bytes_evt(-1), ValueError, "read_bytes_evt: n must be"),
+    (lambda: InputPort(b"").read_bytes_avail(0), ValueError, f"read_bytes_avail: n {NUMBER}, got 0"),
+    (lambda: InputPort(b"").read_bytes_avail_evt(True), TypeError, f"read_bytes_avail_evt: n {NUMBER}"),
+    (lambda: InputPort(b"").peek(1, -1), ValueError, "peek: skip must be a non-negative integer"),
+    (
+        lambda: InputPort(b"").read_line("crlf"),
+        ValueError,
+        "read_line: mode must be one of 'linefeed', 'return'",
+    ),
+    (lambda: InputPort(b"").read_line(5), TypeError, "read_line: mode must be one of"),
+    (lambda: InputPort(b"").read_line_evt("x"), ValueError, "read_line_evt: mode must be one of"),
+    (lambda: InputPort(b"").read_line(limit=0), ValueError, f"read_line: limit {NUMBER}"),
+    (
+        lambda: OutputPort(io.BytesIO()).write(None),
+        TypeError,
+        "write: data must be a string or bytes, got None",
+    ),
+    (lambda: OutputPort(io.BytesIO()).buffering("no"), ValueError, "buffering: mode must be one of 'block'"),
+    (lambda: pipe(0), ValueError, f"pipe: limit {NUMBER}, got 0"),
+    (lambda: open_input(5), TypeError, "open_input: path must be a path, got 5"),
+    (lambda: open_output("x", "no"), ValueError, "open_output: exists must be one of 'error', 'truncate'"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "text"), TABLE)
+def test_bad_input_is_refused_at_the_call(call, error, text):
+    with pytest.raises(error, match=text):
+        call()

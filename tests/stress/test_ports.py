@@ -1,0 +1,110 @@
+"""Ports under load: as many connections as descriptors allow, kills at random on several workers."""
+
+import random
+
+import pytest
+
+from rtsync import Custodian, Semaphore, sleep, thread
+from rtsync.ports import EOF, PortClosed, tcp_connect, tcp_listen
+from tests.chaos import chaos
+
+
+def close(*ports):
+    for port in ports:
+        port.abort()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.rtsync(workers=2)
+async def test_a_custodian_closes_as_many_connections_as_there_can_be():
+    resource = pytest.importorskip("resource")
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    await shut_down(min(limit - 200, 20_000) // 2)
+
+
+async def shut_down(many):
+    listener = tcp_listen(0, "127.0.0.1", backlog=1024)
+    custodian = Custodian()
+    accepted = Semaphore()
+    refused = Semaphore()
+    outs = []
+
+    async def serve():
+        with custodian:
+            inp, out = await listener.accept()
+        outs.append(out)
+        accepted.post()
+        try:
+            await inp.read_line()
+        except PortClosed:
+            refused.post()
+
+    clients = []
+    for _ in range(many):
+        thread(serve)
+        clients.append(await tcp_connect("127.0.0.1", listener.port))
+        await accepted.wait()
+    assert len(custodian.managed_list()) == 2 * many
+    custodian.shutdown_all()
+    assert custodian.managed_list() == []
+    assert all(out.closed for out in outs)
+    for inp, out in clients:
+        assert await inp.read_all() == b""
+        close(inp, out)
+    for _ in range(many):
+        await refused.wait()
+    listener.close()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.rtsync(workers=2)
+async def test_echo_is_right_while_readers_are_killed_and_every_line_of_ours_may_be_delayed(seed):
+    draw = random.Random(seed).random
+    with chaos(seed, stalls=5):
+        listener = tcp_listen(0, "127.0.0.1")
+
+        async def serve(inp, out):
+            while (line := await inp.read_line()) is not EOF:
+                await out.write(line + "\n", flush=True)
+            await out.close()
+            inp.close()
+
+        async def accept():
+            while True:
+                thread(serve, *await listener.accept())
+
+        async def client(number):
+            inp, out = await tcp_connect("127.0.0.1", listener.port)
+            sent, got = [], []
+
+            async def read():
+                line = await inp.read_line()
+                if line is not EOF:
+                    got.append(line)
+                return line
+
+            async def write():
+                for count in range(40):
+                    sent.append(f"{number}-{count}-{'x' * int(draw() * 2000)}")
+                    await out.write(sent[-1] + "\n", flush=True)
+                await out.close()
+
+            writer = thread(write)
+            killed = 0
+            while True:
+                victim, reader = thread(read), thread(read)
+                await sleep(0)
+                victim.kill()
+                killed += 1
+                if await reader.join() is EOF:
+                    break
+            await writer.join()
+            assert set(got) <= set(sent)
+            assert len(sent) - len(got) <= killed
+            close(inp)
+
+        thread(accept)
+        for t in [thread(client, number) for number in range(6)]:
+            await t.join()
+        listener.close()

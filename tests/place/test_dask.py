@@ -243,7 +243,7 @@ def test_its_custodian_ends_it(at):
         with custodian:
             place = dynamic_place(WORKERS, "pid_and_wait", at=at)
         pid = await place.get()
-        custodian.shut_down()
+        custodian.shutdown_all()
         assert await place.wait() == 1
         await ended(pid)
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from scheduler import NoRuntime, OsDriver, current_driver
 
 from .breaks import Breaks
-from .control import FAILED, KILL, KILLED
+from .control import FAILED, KILL, KILLED, NO_BLOCK
 from .env import current_env
-from .errors import ThreadKilled, check_callable, refuse
+from .errors import ContractError, ThreadKilled, check_callable, refuse
 from .os_thread import Call, OsThread
 from .spawn import is_async
 
@@ -64,6 +64,8 @@ async def _to_os_thread(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if not isinstance(driver, OsDriver):
             raise NoRuntime("to_os_thread")
         return fn(*args)
+    if driver.task.pending & NO_BLOCK:
+        raise ContractError("to_os_thread: would block in atomic mode")
     custodian = current_env.get().custodian
     call = BlockingCall(runtime, Call(fn, args), copy_context(), custodian)
     rare = driver.task._rare

@@ -68,35 +68,36 @@ class Channel(BaseEvt):
     @direct
     def get(self) -> Generator[Parking, Any, Any]:
         """Wait for a thread that puts, and take its value. Source: Racket Reference, ``channel-get``."""
+        # Few variables: with one more the coroutine takes 320 bytes instead of 256, and of a hundred thousand
+        # threads most may wait here.
         lock = self._lock
         while True:
             lock.acquire()
             putters = self._putters
             while putters:
                 try:
-                    entry = putters.popleft()
-                    waiter, case, value, evt = entry
-                    task = waiter.pop()
+                    entry = putters.popleft()  # waiter, case, value, event
+                    task = entry[0].pop()
                 except IndexError:
                     if nested(lock):
                         putters.appendleft(entry)
                         break
                     continue
                 lock.release()
-                if case is not None:
-                    task.value = (case, evt)
+                if entry[1] is not None:
+                    task.value = (entry[1], entry[3])
                 task.ready()
-                return value
-            mine: list[Any] = []
-            self._getters.append((mine, None))
+                return entry[2]
+            waiter: list[Any] = []
+            self._getters.append((waiter, None))
             try:
-                value = yield mine, lock
+                value = yield waiter, lock
             except BaseException:
-                self._leave(mine)
+                self._leave(waiter)
                 raise
             if value is not RETRY:
                 return value
-            self._leave(mine)
+            self._leave(waiter)
 
     def try_get(self, default: Any = None) -> Any:
         """Take the value of a thread that waits to put, or give ``default`` at once.

@@ -42,7 +42,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from scheduler import Task, current_driver, here, safepoints
-from scheduler.safepoint import interruptible
+from scheduler.safepoint import interruptible, is_ours
 from scheduler.task import runtimes
 from scheduler.worker import GATE
 
@@ -608,6 +608,21 @@ class Controlled(Task):
 
     def at_safepoint(self) -> None:
         """See `scheduler.safepoint`. In the thread's own OS thread, between two bytecodes."""
+        self._stand_still()
+        if self.pending & KILL and not self.steady():
+            rare = self._rarely()
+            if (
+                rare.killed is None
+                or monotonic() - rare.told > _CLEAN_UP
+                or rare.killed() not in _handled(sys.exception())
+            ):
+                raise self._killing()
+            return
+        if not handles_break(sys.exception()):
+            self.deliver_break()
+
+    def _stand_still(self) -> None:
+        """While it is to be suspended: block. In the thread's own OS thread."""
         while self.pending & SUSPEND and not self.pending & KILL and not self.steady():
             with self._lock:
                 if self.pending & (SUSPEND | KILL) != SUSPEND:
@@ -620,17 +635,6 @@ class Controlled(Task):
             if not self.runtime.freeze(self, rare.thaw):
                 self._state = ALIVE
                 break
-        if self.pending & KILL and not self.steady():
-            rare = self._rarely()
-            if (
-                rare.killed is None
-                or monotonic() - rare.told > _CLEAN_UP
-                or rare.killed() not in _handled(sys.exception())
-            ):
-                raise self._killing()
-            return
-        if not handles_break(sys.exception()):
-            self.deliver_break()
 
     def _ask_safepoint(self) -> None:
         """Have `at_safepoint` called until it is acknowledged, or the thread has ended."""
@@ -651,10 +655,13 @@ class Controlled(Task):
             safepoints.unwant(self)
 
     def _corner(self) -> None:
-        """It seems to sit in a call into C: see to it that it comes no further than that."""
+        """It seems to sit in a call into C: see to it that it comes no further than that. If it is in an
+        operation of ours, that is to give its result, and safepoints come soon enough."""
         os_thread = self._os_thread()
         frame = None if os_thread is None else sys._current_frames().get(os_thread.ident)
         while frame is not None and not interruptible(frame, self):
+            if is_ours(frame.f_code):
+                return
             frame = frame.f_back
         if frame is not None:
             safepoints.corner(self, frame.f_code)

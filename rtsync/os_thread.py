@@ -124,10 +124,7 @@ class OsThread(Thread):
             modes = self.modes()
             standing, modes.refused = modes.refused, False
         elif self.pending & SUSPEND:
-            try:
-                self.at_safepoint()
-            except BaseException as error:
-                return error
+            self._stand_still()
         return self.interruption(standing or value is RETRY)
 
 

@@ -20,7 +20,7 @@ from _thread import RLock
 from collections.abc import Callable
 from typing import Any, Self
 
-from scheduler import current_driver, defer
+from scheduler import NoRuntime, current_driver, defer
 
 from .breaks import SCOPE, BreakScope, NoBreaks, break_error
 from .control import KILL, Controlled
@@ -77,6 +77,8 @@ class Scope:
             if self._failed and not self._left and current_or_none() is self._owner:
                 raise break_error(SCOPE)  # it is on its way
             raise ShutDown("Scope.thread: the scope has ended")
+        if current_driver() is None:
+            raise NoRuntime("Scope.thread")
         with custodian:
             made = prepare("Scope.thread", fn, args)
         rare = made._rarely()

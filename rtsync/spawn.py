@@ -15,6 +15,7 @@ from weakref import ref
 from scheduler import NoRuntime, current_driver, here
 
 from .breaks import Breaks
+from .control import KILLED
 from .env import current_env
 from .errors import ContractError, check_callable, refuse
 from .evt import settle
@@ -191,6 +192,7 @@ def _look_after(custodian: Any, made: Thread) -> None:
     except ContractError:
         if made.can_be_run:
             made.coro.close()  # it is not to be missed that it was never awaited
+        made._end_as(KILLED, None)  # who has found it among the members meanwhile may wait for its end
         raise
 
 

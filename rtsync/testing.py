@@ -21,9 +21,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from scheduler import current_driver
-from scheduler.deterministic import Baton, Deterministic
+from scheduler.deterministic import QUIET, Baton, Deterministic
 
 from .blocking import Blocking
+from .deadlock import outside
 from .errors import check_callable, check_count, refuse
 from .os_thread import OsThread
 from .os_threads import OsThreads
@@ -102,10 +103,22 @@ class DeterministicRuntime(Deterministic, Runtime):
             return True
         if self._idle_evt.fire():
             return True
-        if Deterministic.nothing_runs(self):
+        if outside and self._hears():
+            return True
+        if Deterministic.nothing_runs(self) or outside:
             return True
         Runtime.nothing_runs(self)  # a deadlock is raised in the main thread
         return bool(self.injected or self.worker.next or self.worker.queue)
+
+    def _hears(self) -> bool:
+        """Whether a place lets something happen here. It is waited for in real time, for as long as for a
+        descriptor."""
+        deadline = time.monotonic() + QUIET
+        while not self.injected and not (self.poller.busy and self.poller.glance()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.0005)
+        return True
 
     def _start_main(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Thread:
         return self._make_main(main, args)

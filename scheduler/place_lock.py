@@ -34,6 +34,7 @@ program, but none of ours.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import deque
@@ -49,8 +50,12 @@ if TYPE_CHECKING:
     from .runtime import Runtime
     from .worker import Worker
 
-SPIN = 40
-"""How often the owner gives its processor away before it sleeps: a step is shorter than a wake-up."""
+SPIN = 100
+"""How often the owner looks, and gives its processor away, before it sleeps: a step is shorter than a
+wake-up."""
+
+give_way = getattr(os, "sched_yield", lambda: sleep(0))
+"""0.4 µs; ``sleep(0)`` takes 60 on Linux."""
 
 PERIOD = 0.001
 """Seconds between two looks at those who have not come to their gates, and at what the waiting task is asked
@@ -159,7 +164,7 @@ class PlaceLock:
     def _gather(self, task: Any, interruptible: bool) -> bool:
         """Wait until all other workers have stopped; ``False`` if we gave up."""
         for _ in range(SPIN):
-            sleep(0)
+            give_way()
             if not self._awaited:
                 return True
         try:

@@ -191,7 +191,10 @@ class _Safepoints:
 
 
 def interruptible(frame: Any, task: Any) -> bool:
-    """Whether ``task``, whose innermost frame is ``frame``, may be stopped there."""
+    """Whether ``task``, whose innermost frame is ``frame``, may be stopped there. A worker that is stopped
+    whatever it runs may run nothing: ``None``."""
+    if task is None:
+        return False
     own = tuple(_own_folders)
     inner = None
     while frame is not None:
@@ -207,6 +210,11 @@ def interruptible(frame: Any, task: Any) -> bool:
         inner = code
         frame = frame.f_back
     return False
+
+
+def is_ours(code: CodeType) -> bool:
+    """Whether ``code`` is the library's own."""
+    return code.co_filename.startswith(tuple(_own_folders))
 
 
 def comes_back_to(frame: Any, task: Any) -> CodeType | None:

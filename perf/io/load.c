@@ -133,7 +133,7 @@ int main(int argc, char **argv) {
     }
     double started = now(), end = started + atof(argv[5]);
     for (int i = 0; i < many; i++) begin(&connections[i]);
-    while (now() < end) {
+    while (now() < end || !operations) {
         struct epoll_event events[256];
         int n = epoll_wait(poller, events, 256, 1000);
         for (int i = 0; i < n; i++) {

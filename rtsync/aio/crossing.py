@@ -16,6 +16,7 @@ from inspect import markcoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from rtsync.breaks import Break, BreakHangUp, BreakTerminate, NoBreaks
+from rtsync.control import NO_BLOCK
 from rtsync.current import current_or_none
 from rtsync.errors import ContractError, ThreadKilled, refuse
 from rtsync.evt import Latch
@@ -70,6 +71,9 @@ async def _run(coro: Any) -> Any:
         assert isinstance(driver, OsDriver)
         _drop(coro)
         raise ContractError("run: this is the OS thread of the asyncio loop, which must not wait; use await")
+    if driver.task.pending & NO_BLOCK:
+        _drop(coro)
+        raise ContractError("run: would block in atomic mode")
     crossing = Crossing(coro, copy_context())
     try:
         background.post(crossing)

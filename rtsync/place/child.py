@@ -36,6 +36,8 @@ from .message import pack_own, unpack
 from .packet import Fd, Packet, Pipe, receive
 from .place import Control
 
+_OWN = ("rtsync.", "scheduler.", "importlib.")
+
 
 class Creator:
     """The place that created this one, as far as its control socket tells."""
@@ -151,7 +153,11 @@ def _completion(code: Any) -> int:
 
 
 def _report(name: str, error: BaseException) -> None:
-    _report_text(f"uncaught exception in place {name}:\n" + "".join(traceback.format_exception(error)))
+    where = trace = error.__traceback__
+    while where is not None and where.tb_frame.f_globals.get("__name__", "").startswith(_OWN):
+        where = where.tb_next
+    lines = traceback.format_exception(type(error), error, where or trace)
+    _report_text(f"uncaught exception in place {name}:\n" + "".join(lines))
 
 
 def _report_text(text: str) -> None:

@@ -126,8 +126,9 @@ class Process:
                     status = os.waitstatus_to_exitcode(os.waitpid(self.id, 0)[1])
             except ChildProcessError:
                 self._over = True
-        if self._ended is not None:
-            self._ended(status)
+        ended, self._ended = self._ended, None  # it knows us: a cycle
+        if ended is not None:
+            ended(status)
 
     def kill(self) -> None:
         """See `Body.kill`."""

@@ -30,6 +30,8 @@ from typing import Any, Final, Protocol
 
 from shm import Segment
 
+from . import lending
+
 INLINE: Final = 1 << 16
 """Bytes up to which a message goes through the socket; longer ones through shared memory."""
 
@@ -138,9 +140,13 @@ class Packet:
         self.own_ways = own_ways
         self.lengths = (*(buffer.nbytes for buffer in buffers), len(stream))
         if not buffers:
-            body = stream if private or len(stream) <= INLINE else Segment.copy_of(stream)
+            body = (
+                stream
+                if private or len(stream) <= INLINE
+                else lending.written([memoryview(stream)], len(stream))
+            )
         else:
-            blocks: list[Any] = []
+            blocks: list[memoryview] = []
             total = 0
             for buffer in buffers:
                 blocks.append(buffer)
@@ -150,7 +156,7 @@ class Packet:
                     total += rest
             blocks.append(memoryview(stream))
             total += len(stream)
-            body = b"".join(blocks) if private or total <= INLINE else Segment.written(blocks, total)
+            body = b"".join(blocks) if private or total <= INLINE else lending.written(blocks, total)
         self._body = body
         return self
 
@@ -161,7 +167,7 @@ class Packet:
     @property
     def nbytes(self) -> int:
         """The size of its contents, in bytes."""
-        return len(self._body)
+        return sum(self.lengths)
 
     @property
     def is_large(self) -> bool:
@@ -186,7 +192,7 @@ class Packet:
         """What goes through a socket, and the descriptors beside it. ``OSError`` if there is no room now."""
         body = self._body
         if not isinstance(body, Segment) and len(body) > INLINE:
-            body = self._body = Segment.copy_of(body)
+            body = self._body = lending.written([memoryview(body)], len(body))
         holders: list[Holder] = [attachment.holder for attachment in self.attachments]
         shared = isinstance(body, Segment)
         if shared:

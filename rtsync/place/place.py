@@ -414,7 +414,7 @@ def _create(
         theirs.close()
         made._control.close()
         raise
-    streams.begin()
+    ports = streams.begin()
     made._begin(body)
     if custodian is not None:
         try:
@@ -422,7 +422,7 @@ def _create(
         except ContractError:
             made.kill()
             raise
-    return (made, *streams.returned)
+    return (made, *ports)
 
 
 def _fileno(stream: Any) -> int:

@@ -76,12 +76,12 @@ class Streams:
         """Ready when all that a place has written has been passed on."""
         self._pumps: list[Callable[[], None]] = []
         self.theirs: list[Any] = []  # what the place starts with
-        self.returned: list[Any] = []  # what the caller gets, in the order in, out, err
+        self._ours: list[Any] = []  # what the caller gets ports to, in the order in, out, err
         self._input(in_)
         self._output(sys.stdout if out is CREATORS else out)
         if isinstance(err, str):
             self.theirs.append(self.theirs[1])
-            self.returned.append(None)
+            self._ours.append(None)
         else:
             self._output(sys.stderr if err is CREATORS else err)
 
@@ -99,7 +99,7 @@ class Streams:
                     self._pumps.append(lambda: _pump_in(stream, end))
                     ours = None
         self.theirs.append(theirs)
-        self.returned.append(None if ours is None else _output_port(ours.take()))
+        self._ours.append(ours)
 
     def _output(self, stream: Any) -> None:
         ours: Any = None
@@ -115,13 +115,20 @@ class Streams:
                 self._pumps.append(lambda: _pump_out(end, stream, done))
                 ours = None
         self.theirs.append(theirs)
-        self.returned.append(None if ours is None else _input_port(ours.take()))
+        self._ours.append(ours)
 
-    def begin(self) -> None:
-        """The place has been started: let go of what is its own, and begin to pump."""
+    def begin(self) -> tuple[Any, Any, Any]:
+        """The place has been started: let go of what is its own, and begin to pump. Gives the caller's
+        ports."""
         self.theirs.clear()
         for pump in self._pumps:
             Thread(target=pump, name="place-pump", daemon=True).start()
+        in_, out, err = self._ours
+        return (
+            None if in_ is None else _output_port(in_.take()),
+            None if out is None else _input_port(out.take()),
+            None if err is None else _input_port(err.take()),
+        )
 
 
 def _flush(stream: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import rtsync as rt
 from rtsync import AsyncChannel, Break, Semaphore, aio, block_on, thread, to_os_thread
+from rtsync.testing import wait_real
 from tests.chaos import chaos
 
 
@@ -173,8 +174,8 @@ def test_loops_and_runtimes_that_come_and_go_leave_no_os_threads():
     before = threading.active_count()
     for _ in range(20):
         rt.run(main, workers=1)
-    assert not [t for t in threading.enumerate() if t.name.endswith("-asyncio")]
-    assert threading.active_count() <= before + 2
+    assert wait_real(lambda: not [t for t in threading.enumerate() if t.name.endswith("-asyncio")], 30)
+    assert wait_real(lambda: threading.active_count() <= before, 30)
 
 
 async def test_blocking_calls_whose_callers_are_stopped_at_random():

@@ -391,6 +391,19 @@ async def test_under_a_shut_down_custodian_the_caller_is_dead_and_nothing_runs_o
     assert ran == []
 
 
+async def test_in_atomic_mode_nothing_is_run():
+    ran = []
+
+    async def work():
+        ran.append(1)
+
+    with pytest.raises(ContractError, match="run: would block in atomic mode"):
+        with rt.atomic.atomic():
+            await aio.run(work())
+    await aio.run(give(1))
+    assert ran == []
+
+
 # -- the loop's life ---------------------------------------------------------------------------------
 
 
@@ -480,6 +493,7 @@ def test_the_end_of_run_cancels_the_tasks_and_ends_the_os_thread():
 
     rt.Runtime(2).run(main)
     assert len(ended) == 1
+    ended[0].join(30)
     assert not ended[0].is_alive()
 
 

@@ -130,6 +130,21 @@ def test_what_needs_a_runtime_says_so():
     on_a_loop(main)
 
 
+def test_it_works_on_uvloop():
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed (extra: bench)")
+
+    async def main():
+        ch = AsyncChannel()
+        task = asyncio.create_task(aio.wait(ch))
+        await parked(ch._getters)
+        await aio.wait(ch.put("value"))
+        assert await task == "value"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(aio.wait(ch), 0.002)
+
+    uvloop.run(main())
+
+
 def test_values_between_a_runtime_and_an_independent_loop():
     there, back = Channel(), Channel()
 

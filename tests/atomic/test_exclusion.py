@@ -660,3 +660,16 @@ async def test_a_member_of_a_thread_group_can_be_in_the_mode_and_is_stopped_by_i
             assert frozen(writers.counts)
         await sleep(0)
     await writers.end()
+
+
+@pytest.mark.rtsync(workers=3)
+async def test_workers_that_are_to_stop_between_two_tasks_do_so():
+    # While safepoints are on for them (somebody computes), they go idle and look for work: in code of the
+    # standard library, too, with no task in hand.
+    writers = Writers("computes", "blocks", "blocks", "blocks", "steps")
+    await writers.all_have_begun()
+    for _ in range(20):
+        with atomic():
+            assert frozen(writers.counts, 50)
+        await sleep(0.0005)
+    await writers.end()

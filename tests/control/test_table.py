@@ -8,6 +8,7 @@ that its clean-up has run. What it waits for comes with `State.release`.
 import re
 import threading
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -592,14 +593,16 @@ OTHERWISE = {
 
 def read_table() -> dict[str, dict[str, str]]:
     """The table of the documentation: effects by state and request."""
+    lines = DOCS.read_text().splitlines()
+    (first,) = (n for n, line in enumerate(lines) if "| custodian shutdown |" in line)
+    table = takewhile(lambda line: line.startswith("|"), lines[first:])
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
-        for line in DOCS.read_text().splitlines()
-        if line.startswith("|") and not re.match(r"\|[-|\s]+$", line)
+        for line in table
+        if not re.match(r"\|[-|\s]+$", line)
     ]
-    (first,) = (n for n, row in enumerate(rows) if row[0].startswith("the thread is"))
-    columns = rows[first][1:]
-    return {row[0]: dict(zip(columns, row[1:], strict=True)) for row in rows[first + 1 :]}
+    columns = rows[0][1:]
+    return {row[0]: dict(zip(columns, row[1:], strict=True)) for row in rows[1:]}
 
 
 TABLE = read_table()

@@ -222,7 +222,7 @@ async def test_either_the_operation_happens_or_the_break_is_raised(form):
     assert pending is (outcome == "taken")
 
 
-@pytest.mark.rtsync(workers=2, runs=60)
+@pytest.mark.rtsync(workers=2, runs=30)
 @pytest.mark.parametrize("form", FORMS)
 async def test_the_same_on_real_workers(form):
     outcome, pending, count = await either_or(FORMS[form])

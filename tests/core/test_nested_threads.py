@@ -543,7 +543,7 @@ async def test_a_break_is_raised_once_whichever_thread_it_finds():
     assert len(await one_break()) == 1
 
 
-@pytest.mark.rtsync(workers=2, runs=60)
+@pytest.mark.rtsync(workers=2, runs=30)
 async def test_the_same_on_real_workers():
     assert len(await one_break()) == 1
 

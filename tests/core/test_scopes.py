@@ -3,6 +3,7 @@
 # ruff: noqa: PT012  -- the block that raises is what is tested
 
 import gc
+import threading
 import weakref
 
 import pytest
@@ -601,6 +602,25 @@ def test_outside_a_runtime_it_says_so():
 
     with pytest.raises(NoRuntime, match="Scope"):
         block_on(block())
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_an_os_thread_of_the_program_starts_no_thread_in_it():
+    refused = []
+
+    def outside():
+        try:
+            scope.thread(blocks)
+        except NoRuntime as error:
+            refused.append(str(error))
+
+    async with Scope() as scope:
+        other = threading.Thread(target=outside)
+        other.start()
+        while not refused and other.is_alive():
+            await sleep(0)
+        other.join()
+    assert refused[0].startswith("Scope.thread: ")
 
 
 async def test_a_long_lived_scope_does_not_keep_threads_that_have_ended():

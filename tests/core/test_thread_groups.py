@@ -102,7 +102,7 @@ class Trace(list):
                 gap = 0
             elif step in others:
                 gap += 1
-        return median(gaps)
+        return median(gaps) if gaps else None
 
 
 def spinners_in_order(trace, names, stop):
@@ -114,60 +114,77 @@ def spinners_in_order(trace, names, stop):
     return [thread(spin, name) for name in names]
 
 
+async def undisturbed(measure, attempts=50):
+    """Whether ``measure()`` holds in one of several attempts: in some the operating system may hold up the
+    worker in the middle of a step, and the extra worker that comes to help has a rhythm of its own."""
+    for _ in range(attempts):
+        if await measure():
+            return True
+    return False
+
+
 @pytest.mark.rtsync(workers=1)
-async def test_the_shares_are_typically_exact_on_a_real_worker():
-    trace, stop = Trace(), []
-    with ThreadGroup():
-        threads = spinners_in_order(trace, "a", stop)
+async def test_the_shares_are_exact_on_a_real_worker():
+    async def measure():
+        trace, stop = Trace(), []
         with ThreadGroup():
-            threads += spinners_in_order(trace, "bc", stop)
-    threads += spinners_in_order(trace, "x", stop)
-    for _ in range(2000):
-        trace.append("clock")
-        await sleep(0)
-    stop.append(True)
-    for t in threads:
-        await t.join()
-    assert trace.between("clock", "x") == 1  # one and one
-    assert trace.between("clock", "abc") == 1  # one and a group
-    assert trace.between("a", "bc") == 1  # one and a group in it
-    assert trace.between("b", "c") == 1
-    assert trace.between("a", ["clock"]) == 2
-    assert trace.between("b", ["clock"]) == 4
+            threads = spinners_in_order(trace, "a", stop)
+            with ThreadGroup():
+                threads += spinners_in_order(trace, "bc", stop)
+        threads += spinners_in_order(trace, "x", stop)
+        for _ in range(300):
+            trace.append("clock")
+            await sleep(0)
+        stop.append(True)
+        for t in threads:
+            await t.join()
+        return (
+            trace.between("clock", "x") == 1  # one and one
+            and trace.between("clock", "abc") == 1  # one and a group
+            and trace.between("a", "bc") == 1  # one and a group in it
+            and trace.between("b", "c") == 1
+            and trace.between("a", ["clock"]) == 2
+            and trace.between("b", ["clock"]) == 4
+        )
+
+    assert await undisturbed(measure)
 
 
 @pytest.mark.rtsync(workers=1)
 async def test_threads_that_wake_each_other_directly_leave_a_group_its_share():
-    trace, stop = Trace(), []
-    there, back = Channel(), Channel()
+    async def measure():
+        trace, stop = Trace(), []
+        there, back = Channel(), Channel()
 
-    async def echo():
-        while True:
-            await back.put(await there.get())
+        async def echo():
+            while True:
+                await back.put(await there.get())
 
-    with ThreadGroup():
-        threads = spinners_in_order(trace, "abc", stop)
-    other = thread(echo)
-    for _ in range(3000):
-        trace.append("pair")
-        await there.put(None)
-        trace.append("pair")
-        await back.get()
-    stop.append(True)
-    other.kill()
-    for t in threads:
-        await t.join()
-    # One of the pair can run at a time, so the group is as good as a half. Typically: in blocks of steps.
-    blocks, pairs, others = [], 0, 0
-    for step in trace:
-        if step == "pair":
-            pairs += 1
-        else:
-            others += 1
-        if pairs == 256:
-            blocks.append(others)
-            pairs = others = 0
-    assert 60 < median(blocks) < 1000
+        with ThreadGroup():
+            threads = spinners_in_order(trace, "abc", stop)
+        other = thread(echo)
+        for _ in range(1000):
+            trace.append("pair")
+            await there.put(None)
+            trace.append("pair")
+            await back.get()
+        stop.append(True)
+        other.kill()
+        for t in threads:
+            await t.join()
+        # One of the pair can run at a time, so the group is as good as a half; in blocks of steps.
+        blocks, pairs, others = [], 0, 0
+        for step in trace:
+            if step == "pair":
+                pairs += 1
+            else:
+                others += 1
+            if pairs == 256:
+                blocks.append(others)
+                pairs = others = 0
+        return 128 < median(blocks) < 512
+
+    assert await undisturbed(measure)
 
 
 @pytest.mark.rtsync(workers=2)

@@ -1,7 +1,6 @@
 """``to_os_thread``: blocking calls off the workers, on a bounded number of OS threads."""
 
 import threading
-import time
 from contextvars import ContextVar
 
 import pytest
@@ -14,10 +13,12 @@ from rtsync import (
     Deadlock,
     Semaphore,
     ThreadKilled,
+    atomic,
     block_on,
     current_custodian,
     current_thread,
     idle,
+    sleep,
     sync,
     thread,
     to_os_thread,
@@ -123,9 +124,19 @@ async def test_no_more_calls_are_made_at_once_than_the_limit():
 async def test_an_os_thread_goes_on_with_the_next_call():
     blocking = current_thread().runtime.blocking
     blocking.limit = 2
-    waiting = [thread(to_os_thread, threading.get_ident) for _ in range(300)]
-    # Idle OS threads may share the work, but no new ones are made.
-    assert len({await t.join() for t in waiting}) <= 4
+    gate, begun = Semaphore(), Semaphore()
+
+    def call():
+        begun.post()
+        block_on(gate.peek_evt())
+        return threading.get_ident()
+
+    waiting = [thread(to_os_thread, call) for _ in range(300)]
+    await begun.wait()
+    await begun.wait()
+    await sync(idle())  # the others are in the queue
+    gate.post()
+    assert len({await t.join() for t in waiting}) == 2
 
 
 @REAL
@@ -133,7 +144,7 @@ async def test_os_threads_without_work_retire(monkeypatch):
     monkeypatch.setattr("rtsync.os_threads.KEEP", 0.01)
     mine = await to_os_thread(threading.current_thread)
     while mine.is_alive():
-        await to_os_thread(time.sleep, 0.05)
+        await sleep(0.02)
     assert mine not in current_thread().runtime.os_threads.own
 
 
@@ -291,6 +302,15 @@ def test_the_end_of_the_runtime_does_not_wait_for_calls_in_flight(script):
     )
     assert done.stdout == "over\n"
     assert done.stderr == ""
+
+
+async def test_in_atomic_mode_no_call_is_made():
+    made = []
+    with pytest.raises(ContractError, match="to_os_thread: would block in atomic mode"):
+        with atomic.atomic():
+            await to_os_thread(made.append, 1)
+    assert await to_os_thread(divmod, 7, 2) == (3, 1)
+    assert made == []
 
 
 # -- deadlocks -------------------------------------------------------------------------------------

@@ -69,3 +69,14 @@ def test_a_peer_is_chosen_by_its_name_or_module():
     assert [peer.name for peer in peers_for(["rtsync/1", "trio"], None)] == ["rtsync/1", "trio"]
     with pytest.raises(ValueError, match="no such peer: twisted"):
         peers_for(["twisted"], None)
+
+
+@pytest.mark.timeout(180)
+def test_the_latency_of_kill_is_measured(tmp_path):
+    from perf import kill_latency
+
+    out = tmp_path / "latency.json"
+    assert kill_latency.main(["--rounds", "2", "--json", str(out)]) == 0
+    figures = json.loads(out.read_text())["ms"]
+    assert len(figures) == 4
+    assert all(row["median"] <= row["max"] for row in figures.values())

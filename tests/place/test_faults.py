@@ -164,7 +164,7 @@ def full(*args, **kwargs):
 async def test_a_put_for_which_there_is_no_shared_memory_raises_and_sends_nothing(monkeypatch):
     one, other = place_channel()
     with monkeypatch.context() as patch:
-        patch.setattr(Segment, "copy_of", full)
+        patch.setattr(Segment, "written", full)
         with pytest.raises(OSError, match="full"):
             one.put(bytes(1_000_000))
     one.put("next")
@@ -199,7 +199,7 @@ async def test_queued_messages_wait_while_there_is_no_shared_memory(monkeypatch)
         one.put((n, b"x" * 1000))
     large = bytes(200_000)
     with monkeypatch.context() as patch:
-        patch.setattr(Segment, "copy_of", full)
+        patch.setattr(Segment, "written", full)
         one.put(large)  # there is a queue, so it waits in memory of this process
         for n in range(1000):
             assert (await other.get())[0] == n
@@ -250,3 +250,74 @@ async def test_a_message_whose_descriptors_do_not_fit_is_an_error_at_the_get_and
         """
     )
     assert done.stdout == "True\nnext\n"
+
+
+def test_a_program_that_lets_the_system_reap_its_children_still_gets_completion_values(program):
+    done = program(
+        f"""
+        import signal
+        import rtsync as rt
+        from rtsync.place import dynamic_place
+
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+        async def main():
+            p = dynamic_place({WORKERS!r}, "exits")
+            p.put(7)
+            print(await p.wait())
+            q = dynamic_place({WORKERS!r}, "never_listens")
+            q.kill()
+            print(await q.wait())
+
+        rt.run(main)
+        """
+    )
+    assert done.stdout == "7\n1\n"
+
+
+def test_a_place_that_cannot_be_created_for_want_of_descriptors_leaves_nothing_behind(program):
+    done = program(
+        f"""
+        import gc, os, resource, time, weakref
+        import rtsync as rt
+        from rtsync.place import dynamic_place_star
+
+        def wait_for(holds):
+            deadline = time.monotonic() + 60
+            while not holds():
+                assert time.monotonic() < deadline
+                gc.collect()
+                time.sleep(0.001)
+
+        async def main():
+            p, *ports = dynamic_place_star({WORKERS!r}, "returns", in_=None, out=None, err=None)
+            await p.wait()
+            for port in ports:
+                port.close()
+            gone = weakref.ref(p)
+            del p, ports, port
+            wait_for(lambda: gone() is None)
+            before = len(os.listdir("/proc/self/fd"))
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            failures = 0
+            for spare in range(1, 20, 3):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (before + spare, hard))
+                try:
+                    p, *ports = dynamic_place_star({WORKERS!r}, "sleeps", in_=None, out=None, err=None)
+                except OSError:
+                    failures += 1
+                else:
+                    p.kill()
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+                    await p.wait()
+                    for port in ports:
+                        port.close()
+                    del p, ports, port
+                resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+                wait_for(lambda: len(os.listdir("/proc/self/fd")) == before)
+            print(failures > 1, failures < 7)
+
+        rt.run(main, workers=2)
+        """
+    )
+    assert done.stdout == "True True\n"

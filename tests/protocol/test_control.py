@@ -27,7 +27,8 @@ class World:
         self.semaphore = rt.Semaphore(UNITS)
         outer = rt.ThreadGroup()
         self.groups = [rt.current_thread_group(), outer, rt.ThreadGroup(outer), rt.ThreadGroup()]
-        self.taken = 0
+        self.taken = []
+        self.returned = []
         self.threads = []
 
 
@@ -44,11 +45,11 @@ async def act(world, draw, depth=0):
     elif kind == 3:
         with rt.breaks(False):
             await world.semaphore.wait_enable_break()
-            world.taken += 1
+            world.taken.append(True)  # a list, because OS threads must not lose each other's counts
             try:
                 await rt.sleep(0)
             finally:
-                world.taken -= 1
+                world.returned.append(True)
                 world.semaphore.post()
     elif kind == 4:
         with rt.breaks(False):
@@ -121,7 +122,8 @@ async def program(seed, rounds=6):
     assert all(t.dead for t in world.threads)
     await rt.sync(rt.idle())  # a turn behind which nobody waits any more may still be on its way home
     assert world.custodian.everything() == []
-    assert world.semaphore.count == UNITS - world.taken == UNITS
+    assert len(world.taken) == len(world.returned)
+    assert world.semaphore.count == UNITS
     assert world.semaphore._queue.living() == 0
     for channel in world.channels:
         assert channel._getters.living() == 0

@@ -3,6 +3,7 @@
 import pytest
 
 import rtsync as rt
+from rtsync.control import FROZEN
 from rtsync.testing import run_deterministic
 
 
@@ -32,3 +33,36 @@ def test_a_put_after_an_interrupted_put_gives_its_value_once(seed):
         assert await t.join() == "put"
 
     run_deterministic(main, seed=seed)
+
+
+def test_a_value_given_to_an_os_backed_thread_as_it_is_suspended_is_not_lost_to_a_break():
+    """Found by the stress run. The partner is held up between its claim and its handing over, for so long
+    that the victim is taken to sit in a call into C."""
+
+    async def main():
+        ch, log = rt.Channel(), []
+
+        def getter():
+            try:
+                log.append(rt.block_on(ch.get()))
+                rt.block_on(rt.sleep(1000))
+            except rt.Break:
+                log.append("broken")
+
+        t = rt.thread(getter)
+        while not t.waiter:
+            await rt.sleep(0)
+        with ch._lock:
+            ch._getters.clear()
+        t.waiter.pop()
+        t.suspend()
+        t.break_()
+        t.value = "value"
+        t.ready()
+        while t._state != FROZEN:
+            await rt.sleep(0)
+        t.resume()
+        assert await rt.sync(t, timeout=30) is t
+        assert log == ["value", "broken"]
+
+    rt.run(main, workers=2)

@@ -8,6 +8,7 @@ import rtsync as rt
 from rtsync.testing import run_deterministic
 from tests.chaos import chaos
 from tests.protocol.test_control import program
+from tests.protocol.test_turns import QueuedTurn, explore
 
 SECONDS = 60
 
@@ -26,6 +27,12 @@ def test_real_workers_for_a_while(workers):
     while time.monotonic() < end:
         seed += 1
         rt.run(program, seed, 8, workers=workers)
+
+
+@pytest.mark.timeout(SECONDS * 5)
+@pytest.mark.parametrize(("pushes", "workers"), [([2], 2), ([1, 1], 2), ([2, 1], 1)])
+def test_every_interleaving_of_a_turn(pushes, workers):
+    assert explore(QueuedTurn, pushes, workers) > 1000
 
 
 @pytest.mark.timeout(SECONDS * 5)

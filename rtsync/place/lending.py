@@ -1,0 +1,130 @@
+"""Shared memory for large messages, used again: writing 64 MiB into fresh pages takes ten times as long as
+into pages that are there already.
+
+A message does not get our own descriptor of a segment but a second one, opened anew (a *loan*). All who have
+the message, in flight or arrived, hold that one or mappings made of it. When they are all gone, and however
+they went, ours is the only one that is open, and the kernel grants a write lease, which it does to a sole
+holder only: that is how we know. Then the pages are written again for the next large message.
+
+What has not been used for a moment is given back to the system.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import time
+from _thread import RLock, start_new_thread
+from collections.abc import Sequence
+from typing import Final
+
+from shm import Segment
+
+LEAST: Final = 1 << 20
+"""Bytes from which it pays."""
+
+MOST: Final = 1 << 28
+"""Bytes that are kept at most, in all."""
+
+KEEP: Final = 1.0
+"""Seconds for which unused memory is kept."""
+
+
+class _Page:
+    """A segment of ours."""
+
+    __slots__ = ("_map", "lent", "segment")
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self.lent = 0.0
+        """When it was lent last."""
+        self._map: mmap.mmap | None = None
+
+    def is_ours_alone(self) -> bool:
+        """Whether nobody has a loan of it, in this process or any other."""
+        fd = self.segment.fileno()
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            return False
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return True
+
+    def write(self, blocks: Sequence[memoryview]) -> None:
+        """Put new contents into it."""
+        if self._map is None:
+            # All pages at once: one by one, as they are touched, would take longer than the writing.
+            flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+            self._map = mmap.mmap(self.segment.fileno(), self.segment.nbytes, flags=flags, trackfd=False)
+        start = 0
+        for block in blocks:
+            self._map[start : start + len(block)] = block
+            start += len(block)
+
+
+class _Lender:
+    """What is lent, or kept for the next message."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._pages: list[_Page] = []  # the least recently lent first
+        self._sweeping = False
+
+    def written(self, blocks: Sequence[memoryview], nbytes: int) -> Segment:
+        """A segment that begins with the contents of ``blocks``, ``nbytes`` in all. ``OSError`` when there is
+        no room."""
+        if not LEAST <= nbytes <= MOST:
+            return Segment.written(blocks, nbytes)
+        page = self._free(nbytes)
+        if page is None:
+            page = _Page(Segment.written(blocks, nbytes))
+        else:
+            page.write(blocks)
+        try:
+            fd = os.open(f"/proc/self/fd/{page.segment.fileno()}", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:  # no such folder, or no descriptor to spare: then it goes for good
+            return page.segment
+        self._keep(page)
+        return Segment.from_fd(fd)
+
+    def _free(self, nbytes: int) -> _Page | None:
+        """One that is large enough, not much too large, and that nobody has any more; it is the caller's from
+        now on."""
+        with self._lock:
+            for index, page in enumerate(self._pages):
+                if nbytes <= page.segment.nbytes <= 2 * nbytes and page.is_ours_alone():
+                    return self._pages.pop(index)
+        return None
+
+    def _keep(self, page: _Page) -> None:
+        page.lent = time.monotonic()
+        with self._lock:
+            self._pages.append(page)
+            total = sum(page.segment.nbytes for page in self._pages)
+            while total > MOST:
+                total -= self._pages.pop(0).segment.nbytes
+            if self._pages and not self._sweeping:
+                # No threading.Thread: it is none of the program's, and nobody waits for it.
+                start_new_thread(self._sweep, ())
+                self._sweeping = True
+
+    def _sweep(self) -> None:
+        while True:
+            time.sleep(KEEP / 2)
+            with self._lock:
+                limit = time.monotonic() - KEEP
+                self._pages = [page for page in self._pages if page.lent > limit]
+                if not self._pages:
+                    self._sweeping = False
+                    return
+
+    def forget(self) -> None:
+        """In the child of a fork: it is the parent's."""
+        self.__init__()  # type: ignore[misc]
+
+
+_lender = _Lender()
+written = _lender.written
+os.register_at_fork(after_in_child=_lender.forget)

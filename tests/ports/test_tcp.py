@@ -479,13 +479,14 @@ async def test_a_custodian_closes_what_was_made_under_it():
         inp, out = await tcp_connect("127.0.0.1", listener.port)
         theirs = await accepting.join()
         assert {listener, inp, out, *theirs} <= set(custodian.managed_list())
-    outside = await tcp_connect("127.0.0.1", listener.port)
-    reader = thread(inp.read_line)
+        waited_at = await tcp_connect("127.0.0.1", listener.port)
+    outside = await listener.accept()
+    reader = thread(waited_at[0].read_line)
     await sync(idle())
     custodian.shutdown_all()
     with pytest.raises(PortClosed):
         await reader.join()
-    assert all(port.closed for port in (listener, inp, out, *theirs))
+    assert all(port.closed for port in (listener, inp, out, *theirs, *waited_at))
     assert not any(port.closed for port in outside)
     close(*outside)
     with custodian:

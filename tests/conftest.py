@@ -1,6 +1,7 @@
 """Loads our own pytest plugin where the project is not installed with its entry points. Fixtures for all."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -8,6 +9,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+# A shell without job control starts its background jobs with Ctrl-C ignored, and programs inherit that: the
+# ones that our tests start and interrupt, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 SHM = "/dev/shm"

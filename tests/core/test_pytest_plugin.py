@@ -91,8 +91,8 @@ def test_a_test_that_computes_can_be_stopped(outcome):
         @pytest.mark.rtsync(workers=2)
         async def test_one():
             me = current_thread()
-            thread(me.break_)
             with pytest.raises(KeyboardInterrupt):
+                thread(me.break_)
                 while True:
                     pass
         """

@@ -430,11 +430,9 @@ class Controlled(Task):
     def _breakable(self) -> bool:
         """Whether breaks are enabled, and no mode holds them back."""
         rare = self._rare
-        if rare is None:
-            return True
-        if rare.modes is not None and rare.modes.defers_breaks:
+        if rare is not None and rare.modes is not None and rare.modes.defers_breaks:
             return False
-        return rare.breaks is None or rare.breaks.on
+        return self._breaks_enabled()
 
     def allow_blocking(self, allowed: bool) -> None:
         """Whether its operations may block, from now on. In the thread itself."""
@@ -776,7 +774,7 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
     targets: list[Any] = []
     held: list[Any] = []
     for target in threads:
-        if not really and target._rare is not None and target._rare.suspend_to_kill:
+        if not really and target._is_suspend_to_kill():
             target._suspend()
             continue
         if target is me:

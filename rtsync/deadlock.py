@@ -5,6 +5,7 @@ Nothing is recorded for this while threads run; what a thread waits on is read o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,13 +29,18 @@ def stack(thread: Thread) -> list[Any]:
                 frames.append(frame)
             frame = frame.f_back
         frames.reverse()
+    frames.extend(_awaiting(part))
+    return frames
+
+
+def _awaiting(part: Any) -> Iterator[Any]:
+    """The frames of a coroutine and of what it awaits, outermost first."""
     while part is not None:
         frame = getattr(part, "cr_frame", None) or getattr(part, "gi_frame", None)
         if frame is None:
             break
-        frames.append(frame)
+        yield frame
         part = getattr(part, "cr_await", None) or getattr(part, "gi_yieldfrom", None)
-    return frames
 
 
 def _is_own(frame: Any) -> bool:
@@ -56,18 +62,13 @@ def _name(frame: Any) -> str:
 def operation(thread: Any) -> str:
     """The name of the operation that a thread stands in."""
     driver = getattr(thread, "_driver", None)
-    part: Any = thread.coro if driver is None else driver.op
     name = "block_on"
     was_own = False
-    while part is not None:
-        frame = getattr(part, "cr_frame", None) or getattr(part, "gi_frame", None)
-        if frame is None:
-            break
+    for frame in _awaiting(thread.coro if driver is None else driver.op):
         own = _is_own(frame)
         if own and not was_own:
             name = _name(frame)
         was_own = own
-        part = getattr(part, "cr_await", None) or getattr(part, "gi_yieldfrom", None)
     return name
 
 

@@ -94,9 +94,8 @@ class Semaphore(BaseEvt):
                 if (yield waiter, lock) is not RETRY:
                     return
             except BaseException:
-                if (
-                    was_given(waiter) is not RETRY
-                ):  # killed after a post had chosen us: the unit goes to the next
+                # Killed after a post had chosen us: the unit goes to the next.
+                if was_given(waiter) is not RETRY:
                     self.post()
                 else:
                     self._leave(waiter)

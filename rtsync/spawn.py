@@ -121,10 +121,7 @@ def _in_pool(pool: Any, fn: Any, args: tuple[Any, ...], coroutine: Any, options:
     deterministic = core.key() == core.place.key
     made: Thread
     if coroutine:
-        coro = fn(*args)
-        if type(coro) is not CoroutineType:
-            coro = settle(coro)
-        made = Thread(core.key(), coro, copy_context(), custodian)
+        made = Thread(core.key(), _coroutine(fn, args), copy_context(), custodian)
     elif deterministic:
         made = OsThread(core.place.key, Call(fn, args) if args else fn, copy_context(), custodian)
     else:
@@ -133,18 +130,15 @@ def _in_pool(pool: Any, fn: Any, args: tuple[Any, ...], coroutine: Any, options:
     if rare is not None and rare.breaks is not None and not rare.breaks.entered:
         made._rarely().breaks = Breaks(False)
     _set_options(made, *options)
-    custodian.members.append(ref(made))
-    _look_after(custodian, made)
+    _manage(custodian, made)
     core.adopt(made)
     made._rarely().pool = core
     if own:
         pool.close()
     if isinstance(made, PoolThread):
         made.line_up()
-    elif isinstance(made, OsThread):
-        core.place.os_threads.start(made)
     else:
-        made.ready()
+        start(made)
     return made
 
 
@@ -160,15 +154,23 @@ def prepare(operation: str, fn: Callable[..., Any], args: tuple[Any, ...], custo
         custodian = env.custodian
     made: Thread
     if is_async(fn):
-        coro = fn(*args)
-        if type(coro) is not CoroutineType:
-            coro = settle(coro)
-        made = in_group(runtime, coro, custodian, env.group)
+        made = in_group(runtime, _coroutine(fn, args), custodian, env.group)
     else:
         made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
+    _manage(custodian, made)
+    return made
+
+
+def _coroutine(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """What the coroutine thread that calls the ``async`` function ``fn`` runs."""
+    coro = fn(*args)
+    return coro if type(coro) is CoroutineType else settle(coro)
+
+
+def _manage(custodian: Any, made: Thread) -> None:
+    """Let ``custodian`` manage the new thread; its end and ``ContractError`` if that has been shut down."""
     custodian.members.append(ref(made))
     _look_after(custodian, made)
-    return made
 
 
 def in_group(runtime: Any, coro: Any, custodian: Any, group: ThreadGroup | None) -> Thread:

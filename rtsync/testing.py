@@ -83,15 +83,6 @@ class DeterministicRuntime(Deterministic, Runtime):
         # An OS-backed thread that has the baton is alone, as a worker is, and others do not move meanwhile.
         return self.worker_here()
 
-    def unqueue(self, task: Any) -> bool:
-        for queue in self.queued():
-            try:
-                queue.remove(task)
-            except ValueError:
-                continue
-            return True
-        return False
-
     def step(self, task: Any) -> None:
         if isinstance(task, OsThread):
             self.os_threads.step(task)  # type: ignore[attr-defined]

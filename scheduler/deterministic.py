@@ -133,7 +133,6 @@ class Deterministic(Runtime):
         return True
 
     def queued(self) -> list[Any]:
-        """The queues in which a runnable task may stand."""
         return [self._runnable, self.worker.next, self.worker.queue, self.injected]
 
 

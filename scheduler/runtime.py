@@ -33,7 +33,7 @@ import threading
 import traceback
 from _thread import RLock
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -43,7 +43,7 @@ from .monitor import Monitor
 from .place_lock import PlaceLock
 from .poller import Poller, new_poller
 from .refcount import shared
-from .task import Task, current_driver, here, runtimes
+from .task import Task, current_driver, here, runtimes, take_out
 from .timers import FAR, TimerQueue
 from .worker import FORKED, STOP, TRACE, Seat, Worker
 
@@ -308,13 +308,11 @@ class Runtime:
 
     def unqueue(self, task: Task) -> bool:
         """Take a task out of whatever run queue it is in; whether it was in one. Any OS thread."""
-        for queue in (self.injected, *(q for w in self.workers for q in (w.next, w.queue))):
-            try:
-                queue.remove(task)
-            except ValueError:
-                continue
-            return True
-        return False
+        return take_out(task, self.queued())
+
+    def queued(self) -> Iterable[Any]:
+        """The queues in which a runnable task may stand."""
+        return (self.injected, *(queue for worker in self.workers for queue in (worker.next, worker.queue)))
 
     def freeze_worker(self, thaw: Any) -> None:
         """Block this worker inside a step until `thaw_worker`."""

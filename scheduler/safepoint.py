@@ -155,8 +155,7 @@ class _Safepoints:
         mine = current_driver()
         if mine is None:
             return
-        if mine in self._wanted and interruptible(sys._getframe(1), mine.task):
-            mine.at_safepoint()
+        self._stop_worker(mine, sys._getframe(1))
         if mine.task not in self._wanted:
             return
         opcodes = code.co_code
@@ -177,17 +176,20 @@ class _Safepoints:
         mine = current_driver()
         if mine is None:
             return
+        self._stop_worker(mine, frame)
         task = mine.task
-        wanted = self._wanted
-        if mine in wanted and interruptible(frame, task):
-            mine.at_safepoint()
-        if task in wanted and interruptible(frame, task):
+        if task in self._wanted and interruptible(frame, task):
             task.at_safepoint()
+
+    def _stop_worker(self, mine: Any, frame: Any) -> None:
+        """``mine``, the driver of this OS thread, may be asked for itself, whatever it runs."""
+        if mine in self._wanted and interruptible(frame, mine.task):
+            mine.at_safepoint()
 
     def _at_resumption(self, code: CodeType, offset: int) -> None:
         mine = current_driver()
-        if mine is not None and mine in self._wanted and interruptible(sys._getframe(1), mine.task):
-            mine.at_safepoint()
+        if mine is not None:
+            self._stop_worker(mine, sys._getframe(1))
 
 
 def interruptible(frame: Any, task: Any) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import update_wrapper
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,6 +97,17 @@ def direct[**P, R](
     )
     made.__kwdefaults__ = function.__kwdefaults__
     return update_wrapper(made, function)
+
+
+def take_out(task: Task, queues: Iterable[Any]) -> bool:
+    """Remove ``task`` from the one of ``queues`` in which it stands; whether it was in one. Any OS thread."""
+    for queue in queues:
+        try:
+            queue.remove(task)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 class Task:
@@ -190,13 +201,7 @@ class Task:
     def fetch(self, worker: Any) -> bool:
         """Take it out of the run queue in which one finds it who was made ready while all workers but
         ``worker`` stood still; whether it was there. On that worker."""
-        for queue in (worker.next, worker.queue, worker.runtime.injected):
-            try:
-                queue.remove(self)
-            except ValueError:
-                continue
-            return True
-        return False
+        return take_out(self, (worker.next, worker.queue, worker.runtime.injected))
 
     def steady(self) -> bool:
         """Whether it must not be stopped inside a step now. Any OS thread; exact in its own."""

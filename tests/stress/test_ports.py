@@ -4,14 +4,10 @@ import random
 
 import pytest
 
-from rtsync import Custodian, Semaphore, sleep, thread
-from rtsync.ports import EOF, PortClosed, tcp_connect, tcp_listen
+from rtsync import sleep, thread
+from rtsync.ports import EOF, tcp_connect, tcp_listen
 from tests.chaos import chaos
-
-
-def close(*ports):
-    for port in ports:
-        port.abort()
+from tests.ports.test_faults import close, shut_down
 
 
 @pytest.mark.timeout(600)
@@ -20,40 +16,6 @@ async def test_a_custodian_closes_as_many_connections_as_there_can_be():
     resource = pytest.importorskip("resource")
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     await shut_down(min(limit - 200, 20_000) // 2)
-
-
-async def shut_down(many):
-    listener = tcp_listen(0, "127.0.0.1", backlog=1024)
-    custodian = Custodian()
-    accepted = Semaphore()
-    refused = Semaphore()
-    outs = []
-
-    async def serve():
-        with custodian:
-            inp, out = await listener.accept()
-        outs.append(out)
-        accepted.post()
-        try:
-            await inp.read_line()
-        except PortClosed:
-            refused.post()
-
-    clients = []
-    for _ in range(many):
-        thread(serve)
-        clients.append(await tcp_connect("127.0.0.1", listener.port))
-        await accepted.wait()
-    assert len(custodian.managed_list()) == 2 * many
-    custodian.shutdown_all()
-    assert custodian.managed_list() == []
-    assert all(out.closed for out in outs)
-    for inp, out in clients:
-        assert await inp.read_all() == b""
-        close(inp, out)
-    for _ in range(many):
-        await refused.wait()
-    listener.close()
 
 
 @pytest.mark.timeout(600)

@@ -153,7 +153,7 @@ class Worker:
         return not (
             self.next
             or self.queue
-            or self.attention
+            or self.attention & ~PING
             or runtime.injected
             or (runtime.poller.waiting and not runtime.poller.sleeper)
             or not runtime.can_linger

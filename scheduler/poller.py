@@ -27,7 +27,6 @@ import selectors
 import socket
 import sys
 import threading
-import traceback
 import weakref
 from _thread import RLock
 from collections import deque
@@ -155,6 +154,8 @@ class Poller:
 
 def _report(watched: Watched) -> None:
     """An owner failed: that is its own fault, and not to be that of the worker that happened to poll."""
+    import traceback  # rarely needed, and it takes long
+
     sys.stderr.write(f"rtsync: {watched!r} failed when it became ready:\n" + traceback.format_exc())
 
 

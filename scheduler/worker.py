@@ -17,7 +17,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -349,6 +348,8 @@ class Worker:
             if task is not None:
                 trace("step", now, self.index, task)
         except Exception:
+            import traceback  # rarely needed, and it takes long
+
             runtime.set_trace(None)
             sys.stderr.write(
                 "rtsync: the trace function failed and was taken off:\n" + traceback.format_exc()

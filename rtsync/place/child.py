@@ -11,10 +11,10 @@ so a place can end at once, and nothing that it has put is lost."""
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -78,6 +78,9 @@ class Creator:
 
 def main() -> None:
     """Be a place. Does not return."""
+    # What was imported, with the collector off, is for good: no collection need look at it.
+    gc.freeze()
+    gc.enable()
     pid = os.getpid()
     control = Pipe(os.dup(0))
     order = unpack(receive(control))
@@ -153,6 +156,8 @@ def _completion(code: Any) -> int:
 
 
 def _report(name: str, error: BaseException) -> None:
+    import traceback  # rarely needed, and it takes long
+
     where = trace = error.__traceback__
     while where is not None and where.tb_frame.f_globals.get("__name__", "").startswith(_OWN):
         where = where.tb_next

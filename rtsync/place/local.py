@@ -66,8 +66,9 @@ def _command() -> list[str]:
     # What reproduces the options of this interpreter is known to subprocess only.
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 
-    text = f"import sys; sys.path[:] = {sys.path!r}; from rtsync.place.child import main; main()"
-    return [sys.executable, *_args_from_interpreter_flags(), "-c", text]
+    prepare = f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!r}"
+    begin = "from rtsync.place.child import main; main()"
+    return [sys.executable, *_args_from_interpreter_flags(), "-c", f"{prepare}; {begin}"]
 
 
 class Process:

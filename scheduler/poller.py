@@ -15,9 +15,9 @@ seen by one who glances, who then passes it on.
 While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; the descriptors
 of the poller itself are made with the first enrolment.
 
-`waiting` and `Enrolment.reader` hold those for whom some task waits, strongly: such a task is not garbage. All
-other enrolled ones are only known weakly, so that one that nobody uses any more can be collected, which closes
-it.
+`waiting` and `Enrolment.reader` hold those for whom some task waits, strongly: such a task is not garbage.
+All other enrolled ones are only known weakly, so that one that nobody uses any more can be collected, which
+closes it.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ class Enrolment:
         self.poller = poller
         self.watched = weakref.ref(watched)
         self.reader: Reader | None = None
-        """Who is told of data instead of ``watched``, and is kept alive, because some task waits there. Written
-        under its own lock. To set this and to take it back at each wait costs a fifth of a set's entry."""
+        """Who is told of data instead of ``watched``, and is kept alive, because some task waits there.
+        Written under its own lock. To set this and to take it back at each wait costs a fifth of a set's
+        entry."""
 
 
 class Poller:

@@ -130,8 +130,8 @@ class Task:
     waiter: Waiter | None
 
     queues: ClassVar[bool] = True
-    """Whether its `ready` is the one of this class, so that who makes many ready at once may put them into the
-    queue of their worker himself."""
+    """Whether its `ready` is the one of this class, so that who makes many ready at once may put them into
+    the queue of their worker himself."""
 
     def __init_subclass__(cls) -> None:
         cls.queues = cls.ready is Task.ready

@@ -12,12 +12,14 @@ from collections.abc import Coroutine, Generator
 from inspect import markcoroutinefunction
 from os import read
 from typing import Any, Final
+from weakref import ref
 
-from rtsync.errors import check_count, refuse
+from rtsync.errors import check_count, check_seconds, refuse
 from rtsync.evt import Evt
-from rtsync.waiter import NOT_READY, RETRY
-from scheduler import NoRuntime, Parking, direct, here, poller_here
+from rtsync.waiter import NOT_READY, RETRY, give
+from scheduler import NoRuntime, Parking, Timer, TimerQueue, direct, here, poller_here
 from scheduler.poller import READ, Enrolment
+from scheduler.timers import FAR
 
 from .descriptor import Descriptor
 from .ends import end_of
@@ -46,7 +48,18 @@ class InputPort(Port):
     Source: Racket Reference, ``input-port?``.
     """
 
-    __slots__ = ("_buffer", "_ended_input", "_enrolment", "_key", "_pos", "_size", "_start")
+    __slots__ = (
+        "_armed",
+        "_buffer",
+        "_deadline",
+        "_ended_input",
+        "_enrolment",
+        "_key",
+        "_pos",
+        "_size",
+        "_start",
+        "_timeout",
+    )
 
     _what = READ
     _kind = "input port"
@@ -72,6 +85,9 @@ class InputPort(Port):
             None  # of a plain descriptor, in a poller that tells again and again
         )
         self._key = -1  # of the workers that this poller serves
+        self._timeout: float | None = None
+        self._deadline = FAR  # of the one who waits in `_quick`
+        self._armed: dict[TimerQueue, Timer] = {}  # see `_expire`
         if end is not source:
             self._adopt()
 
@@ -128,6 +144,33 @@ class InputPort(Port):
         check_count("peek", "skip", skip)
         return self._peek(Peek(self, n, skip))  # type: ignore[no-any-return]
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that each reading operation may take, as a whole; ``None`` (at first): any time. It raises
+        ``TimeoutError`` then, and has consumed nothing: what has come stays for the next one.
+
+        That is the cheap way to be rid of peers that say nothing, as `socket.settimeout`: it costs a look at
+        the clock, and no timer is touched as long as something comes. Changes hold for operations that begin
+        later. Events (`read_line_evt` and its like) have no timeout of their own but that of their `sync`."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        if seconds is not None:
+            check_seconds("InputPort.timeout", "seconds", seconds)
+            if seconds == FAR:
+                seconds = None
+        with self._lock:
+            if self._quick:
+                self._quick_to_queue()
+            self._timeout = seconds
+            self._deadline = FAR
+            # A timer of a longer timeout comes too late for a shorter one: let those look again that there
+            # are.
+            for timers, timer in list(self._armed.items()):
+                timers.disarm(timer)
+                self._arm(timers, timers.clock())
+
     def buffered(self) -> int:
         """Bytes that have been received and not yet taken."""
         return len(self._buffer) - self._start
@@ -140,12 +183,12 @@ class InputPort(Port):
             lock.acquire()
             try:
                 try:
-                    key = here.driver.key
+                    driver = here.driver
                 except AttributeError:
                     raise NoRuntime("read_bytes_avail") from None
                 waiter: list[Any] = []
                 if (
-                    key != self._key
+                    driver.key != self._key
                     or self._ready
                     or self._buffer
                     or self._queue
@@ -158,6 +201,10 @@ class InputPort(Port):
                 else:
                     self._quick = waiter
                     self._enrolment.reader = self  # type: ignore[union-attr]
+                    if self._timeout is not None:
+                        self._deadline = deadline = driver.clock() + self._timeout
+                        if driver.timers not in self._armed:
+                            self._arm(driver.timers, deadline)
             except BaseException:
                 lock.release()
                 raise
@@ -320,8 +367,8 @@ class InputPort(Port):
             size = self._size
             data: Any
             if size > LEAST_READ:
-                # Much comes here: its thread may read for itself. Who polls does not read for all then, and what
-                # is read is warm in the caches of who uses it.
+                # Much comes here: its thread may read for itself. Who polls does not read for all then, and
+                # what is read is warm in the caches of who uses it.
                 data = RETRY
                 self._ready = True
             else:
@@ -364,11 +411,86 @@ class InputPort(Port):
 
     def _quick_to_queue(self) -> None:
         """A thread that takes whatever comes, at a plain descriptor that nobody else waits for, is the usual
-        case. Its waiter stands in ``_quick`` instead of the queue then: all that `on_data` would have to check is
-        known. For as long as it lives there, the queue and the buffer are empty, and the port is open. Whoever
-        is about to change that calls this first."""
+        case. Its waiter stands in ``_quick`` instead of the queue then: all that `on_data` would have to
+        check is known. For as long as it lives there, the queue and the buffer are empty, and the port is
+        open. Whoever is about to change that calls this first."""
         waiter, self._quick = self._quick, None
-        self._queue.append((waiter, None, Avail(self, MOST_READ)))
+        request = Avail(self, MOST_READ)
+        request._deadline = self._deadline
+        self._queue.append((waiter, None, request))
+
+    # -- timeouts ------------------------------------------------------------------------------------
+    #
+    # Each waiter has a deadline, but there is only one timer for all of them (in each timer queue of those
+    # who wait), and it is not moved when somebody goes: when it fires it looks who is late, and is armed
+    # again for the first of the others, if any. So a reader who is always in time costs one timer for each
+    # time the timeout passes, not two operations on the timers of the runtime, with their lock, for each
+    # read.
+
+    def _enqueue(self, waiter: list[Any], case: Any, request: Any) -> None:
+        super()._enqueue(waiter, case, request)
+        if self._timeout is not None and case is None:  # else it waits in a `sync`
+            driver = here.driver
+            home = getattr(driver, "home", None)
+            # The timers of an OS thread's own are fired by itself only, while it waits; nobody else's waiter
+            # may depend on them.
+            timers = driver.timers if driver.key or home is None else home.timers
+            request._deadline = deadline = timers.clock() + self._timeout
+            if home is None or timers not in self._armed:
+                self._arm(timers, deadline, home is not None)
+
+    def _arm(self, timers: TimerQueue, deadline: float, remember: bool = True) -> None:
+        """Have `_expire` called. Holds _lock."""
+        port = ref(self)  # a port that is forgotten is not kept by its timer
+
+        def fire(timer: Timer) -> None:
+            found = port()
+            if found is not None:
+                found._expire(timers, timer)
+
+        with timers.lock:
+            timer = timers.arm(deadline, [], None, fire)
+        if remember:
+            self._armed[timers] = timer
+
+    def _expire(self, timers: TimerQueue, timer: Timer) -> None:
+        """``timer`` of ``timers`` has fired. Takes _lock."""
+        with self._lock:
+            remembered = self._armed.get(timers) is timer
+            if remembered:
+                del self._armed[timers]
+            if self._closed:
+                return
+            if self._quick:
+                self._quick_to_queue()
+            now = timers.clock()
+            first = FAR
+            living = []
+            for entry in self._queue:
+                waiter, case, request = entry
+                if waiter and request._deadline <= now:
+                    try:
+                        task = waiter.pop()
+                    except IndexError:
+                        continue
+                    give(task, case, request._late())
+                elif waiter:
+                    living.append(entry)
+                    first = min(first, request._deadline)
+            self._queue.clear()
+            self._queue.extend(living)
+            if not living:
+                self._idle()
+            elif remembered and first < FAR:
+                self._arm(timers, first)
+
+    def _shut(self) -> bool:
+        was_open = super()._shut()
+        with self._lock:
+            armed, self._armed = self._armed, {}
+        for timers, timer in armed.items():
+            timers.disarm(timer)
+        return was_open
 
     def _want(self) -> None:
         poller = poller_here()
@@ -473,12 +595,20 @@ DONE: Final = Done()
 class Reading(Request):
     """Of an input port. ``_find`` gives a number of bytes, `EOF` or a `Failed`."""
 
-    __slots__ = ()
+    __slots__ = ("_deadline",)
 
     takes = True
     """Whether more bytes will do."""
 
     _port: InputPort
+
+    def __init__(self, port: InputPort) -> None:
+        super().__init__(port)
+        self._deadline = FAR
+
+    def _late(self) -> Failed:
+        """What it gives when its time is over."""
+        return Failed(TimeoutError(f"{self._port.name}: {self.operation} has taken too long"))
 
     def _over(self) -> Any:
         """What is to be given if no more bytes will come, else `NOT_READY`. The buffer is exhausted, or does
@@ -509,6 +639,7 @@ class Avail(Reading):
     def __init__(self, port: InputPort, n: int) -> None:
         self._port = port
         self._lock = port._lock
+        self._deadline = FAR
         self._n = n
 
     def _find(self) -> Any:

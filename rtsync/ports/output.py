@@ -8,8 +8,8 @@ bytes and one message each. The writer itself goes on when at most ``limit`` byt
 
 Bytes stay in the buffer until there are ``block`` of them, or somebody flushes; then they are *draining*.
 
-Positions count the bytes that have not gone to the kernel at once: ``_total`` were taken, ``_total - _pending``
-were sent.
+Positions count the bytes that have not gone to the kernel at once: ``_total`` were taken, and
+``_total - _pending`` were sent.
 
 Source: Racket Reference 13.3 (Byte and string output), 13.1.3 (buffering), 13.1.11 (Port events).
 """

@@ -46,7 +46,7 @@ def close(*ports):
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 async def test_each_reading_operation_ends_with_a_timeout_error(pair, read):
-    inp, out, other = pair()
+    inp, out, _other = pair()
     inp.timeout = NOT_LONG
     with pytest.raises(TimeoutError, match="has taken too long"):
         await read(inp)
@@ -70,7 +70,7 @@ async def test_at_first_there_is_none_and_it_can_be_taken_back(pair):
 
 @pytest.mark.parametrize(("wrong", "error"), [(-1, ValueError), ("1", TypeError), (float("nan"), ValueError)])
 async def test_what_is_no_time_is_refused(wrong, error):
-    inp, out = pipe()
+    inp, _out = pipe()
     with pytest.raises(error, match=r"InputPort\.timeout: seconds must be a non-negative number of seconds"):
         inp.timeout = wrong
     assert inp.timeout is None
@@ -155,7 +155,7 @@ async def test_a_reader_that_is_killed_leaves_the_others_their_time(pair):
 
 
 async def test_a_reader_that_was_suspended_can_be_late_afterwards(pair):
-    inp, out, other = pair()
+    inp, out, _other = pair()
     inp.timeout = NOT_LONG
     reader = thread(inp.read_bytes_avail)
     reader.suspend()
@@ -187,7 +187,7 @@ async def test_of_pipes_too():
 
 
 async def test_a_port_that_is_closed_disarms_its_timer(pair, runtime_timers):
-    inp, out, other = pair()
+    inp, out, _other = pair()
     inp.timeout = LONG
     reader = thread(inp.read_bytes_avail)
     await sleep(NOT_LONG)
@@ -238,7 +238,7 @@ def test_in_an_os_thread_without_a_runtime():
 
 
 async def test_in_os_backed_threads_and_from_outside(pair):
-    inp, out, other = pair()
+    inp, out, _other = pair()
     inp.timeout = NOT_LONG
 
     def read():

@@ -29,7 +29,7 @@ from typing import Any
 from scheduler import defer, nested
 from scheduler.safepoint import transparent
 
-from .errors import check_callable, refuse
+from .errors import ContractError, check_callable, refuse
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 
@@ -180,6 +180,9 @@ class _Always(BaseEvt):
     def _poll(self) -> Any:
         return self
 
+    def __reduce__(self) -> str:
+        return "always"
+
     def __repr__(self) -> str:
         return "always"
 
@@ -188,6 +191,9 @@ class _Never(Evt):
     """Never ready."""
 
     __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "never"
 
     def __repr__(self) -> str:
         return "never"
@@ -240,6 +246,9 @@ class Latch(BaseEvt):
         if waiters:
             wake_all(waiters, self.value)
         return True
+
+    def __reduce__(self) -> Any:
+        raise ContractError("Evt: an event that happens once cannot be copied or pickled")
 
     def _poll(self) -> Any:
         return self.value if self.is_set else NOT_READY

@@ -94,7 +94,9 @@ class Custodian(EnvBlock):
         # It was published in `members` first, and is_shut_down looked at then; who shuts us down sets that
         # first and then goes through `members`. So it is refused here, or found there, or both.
         if self.is_shut_down:
-            raise ShutDown(f"{type(member).__name__}: the custodian has been shut down")
+            raise ShutDown(
+                f"{getattr(member, 'made_by', type(member).__name__)}: the custodian has been shut down"
+            )
         kept = []  # strongly, until the lock is let go: none of them is to be collected in here
         with self._lock:
             members = self.members

@@ -18,7 +18,7 @@ from functools import partial
 from inspect import markcoroutinefunction
 from typing import Any
 
-from .breaks import Break, Breaks, NoBreaks
+from .breaks import Break, NoBreaks
 from .control import FAILED, KILL, NO_BLOCK, RESULT
 from .current import current
 from .custodian import Custodian
@@ -54,8 +54,6 @@ async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custod
     made = prepare("call_in_nested_thread", fn, args, custodian)
     rare = made._rarely()
     rare.on_fail = partial(_comes_out_in, me)
-    if not me._breaks_enabled():
-        rare.breaks = Breaks(False)
     with me._lock:
         me._rarely().nested = made
     # From here on breaks for us are registered there; one that came before:

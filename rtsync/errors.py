@@ -51,10 +51,10 @@ class Deadlock(Exception):
 
 def refuse(operation: str, argument: str, expected: str, got: object, kind: type[Exception]) -> Exception:
     """The error for one bad argument, to be raised by the caller."""
-    return kind(f"{operation}: {argument} must be {expected}, got {_shown(got)}")
+    return kind(f"{operation}: {argument} must be {expected}, got {shown(got)}")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """What stands for ``value`` in a message: its `repr`, if it has one and that is no novel."""
     try:
         text = repr(value)

@@ -29,7 +29,7 @@ from typing import Any
 from scheduler import defer, nested
 from scheduler.safepoint import transparent
 
-from .errors import ContractError, check_callable, refuse
+from .errors import ContractError, check_callable, refuse, shown
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 
@@ -105,6 +105,9 @@ class Wrap(Evt):
         self.f = f
         self.is_handle = is_handle
 
+    def __repr__(self) -> str:
+        return f"{shown(self.evt)}.{'handle' if self.is_handle else 'wrap'}({_named(self.f)})"
+
 
 class Replace(Evt):
     """`Evt.replace`."""
@@ -115,6 +118,9 @@ class Replace(Evt):
         self.evt = evt
         self.f = f
 
+    def __repr__(self) -> str:
+        return f"{shown(self.evt)}.replace({_named(self.f)})"
+
 
 class Choice(Evt):
     """`choice`."""
@@ -123,6 +129,9 @@ class Choice(Evt):
 
     def __init__(self, evts: tuple[Any, ...]) -> None:
         self.evts = evts
+
+    def __repr__(self) -> str:
+        return f"choice({', '.join(shown(evt) for evt in self.evts)})"
 
 
 class Guard(Evt):
@@ -133,6 +142,14 @@ class Guard(Evt):
     def __init__(self, f: Callable[..., Any], kind: str) -> None:
         self.f = f
         self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({_named(self.f)})"
+
+
+def _named(f: Any) -> str:
+    """A function, in the repr of an event that calls it."""
+    return str(getattr(f, "__qualname__", None) or shown(f))
 
 
 def choice(*evts: Any) -> Evt:

@@ -90,6 +90,9 @@ async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custod
         raise
 
 
+_call.__name__ = _call.__qualname__ = "call_in_nested_thread"
+
+
 def _forget_nested(me: Thread) -> None:
     with me._lock:
         me._rarely().nested = None

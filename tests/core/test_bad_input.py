@@ -423,6 +423,7 @@ NOTHING_TO_CHECK = {
     "is_evt": "takes anything",
     "receive": "takes nothing",
     "receive_evt": "takes nothing",
+    "thread_dump": "takes nothing",
     "try_receive": "takes anything",
     "Thread": "made by `thread`",
 }

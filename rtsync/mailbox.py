@@ -134,6 +134,9 @@ class MailboxEvt(LocalEvt):
     def _localize(self) -> BaseEvt:
         return _Messages(current("receive_evt"))
 
+    def __reduce__(self) -> str:
+        return "mailbox_evt"
+
     def __repr__(self) -> str:
         return "receive_evt"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any
+from typing import Any, ClassVar
 
 from scheduler import Parking, defer, direct, nested, safepoints
 from scheduler.safepoint import transparent
@@ -33,6 +33,8 @@ class Thread(Controlled, BaseEvt):
     """
 
     __slots__ = ("_mail", "_outcome", "_waiters")
+
+    made_by: ClassVar[str] = "thread"  # for messages
 
     _mail: Mailbox | None
     _outcome: Any  # result or exception; not there before the end

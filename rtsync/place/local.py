@@ -66,7 +66,8 @@ def _command() -> list[str]:
     # What reproduces the options of this interpreter is known to subprocess only.
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 
-    text = f"import sys; sys.path[:] = {sys.path!r}; from rtsync.place.child import main; main()"
+    path = [item for item in sys.path if isinstance(item, (str, bytes))]  # imports overlook anything else
+    text = f"import sys; sys.path[:] = {path!r}; from rtsync.place.child import main; main()"
     return [sys.executable, *_args_from_interpreter_flags(), "-c", text]
 
 

@@ -30,7 +30,7 @@ from weakref import WeakKeyDictionary
 from rtsync.errors import ContractError
 from shm import Segment, SharedVector
 
-from .main_module import MAIN_NAMES, main_module
+from .main_module import MAIN_NAMES, main_module, main_origin
 from .packet import INLINE, MOST_ATTACHED, Attachment, Fd, Holder, Packet
 
 _OUT_OF_BAND: Final = 1 << 12
@@ -130,7 +130,7 @@ def type_name(kind: type) -> str:
 
 def _is_importable(kind: type) -> bool:
     found: Any = sys.modules.get(kind.__module__)
-    if kind.__module__ in MAIN_NAMES and getattr(found, "__file__", None) is None:
+    if kind.__module__ in MAIN_NAMES and main_origin() is None:
         return False  # typed in: another process cannot have it
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)

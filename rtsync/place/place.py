@@ -165,6 +165,7 @@ class Place(PlaceChannel):
         """Its process has ended. Any OS thread, once."""
         self._control.read()  # what it has said last
         self._control.close()
+        self._control.place = None  # a cycle: its end of the channel goes with the last reference
         if status is None:
             status = 1
         self._decide(status if status >= 0 else 128 - status)
@@ -374,7 +375,7 @@ def place_context(
 
 def _create(
     operation: str,
-    what: tuple[str, str, str | None, str],
+    what: target.Target,
     sent: Packet | None,
     in_: Any,
     out: Any,
@@ -409,7 +410,7 @@ def _create(
         made._control.send(pack_own(order))
         if sent is not None:
             made._control.send(sent)
-        body = location.launch(theirs, _fileno(streams.theirs[1]), _fileno(streams.theirs[2]), named)
+        body = location.launch(theirs, streams.theirs[1].fileno(), streams.theirs[2].fileno(), named)
     except BaseException:
         theirs.close()
         made._control.close()
@@ -423,12 +424,6 @@ def _create(
             made.kill()
             raise
     return (made, *ports)
-
-
-def _fileno(stream: Any) -> int:
-    if stream is None:  # the creator has none
-        return os.open(os.devnull, os.O_WRONLY)
-    return int(stream.fileno())
 
 
 def _after_fork_in_child() -> None:

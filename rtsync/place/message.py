@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pickle import PickleBuffer
-from reprlib import repr as short_repr
+from reprlib import Repr
 from types import NoneType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -32,6 +32,9 @@ from shm import Segment, SharedVector
 
 from .main_module import MAIN_NAMES, main_module, main_origin
 from .packet import INLINE, MOST_ATTACHED, Attachment, Fd, Holder, Packet
+
+_short_repr: Final = Repr(maxstring=100, maxother=60).repr
+"""Of keys in the path to a part."""
 
 _OUT_OF_BAND: Final = 1 << 12
 """Bytes from which a buffer goes beside the pickle."""
@@ -179,7 +182,10 @@ def _kind(value: Any) -> tuple[int, str]:
 
 def _fields(value: Any) -> list[tuple[str, Any]]:
     """The named parts of a named tuple or a dataclass."""
-    names = dict.fromkeys(getattr(value, "_fields", None) or value.__dataclass_fields__)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        names = dict.fromkeys(value._fields)
+    else:  # those of the class alone (ClassVar) do not travel
+        names = {field.name: None for field in sys.modules["dataclasses"].fields(value)}
     names.update(dict.fromkeys(getattr(value, "__dict__", ())))
     return [(name, getattr(value, name)) for name in names if hasattr(value, name)]
 
@@ -265,9 +271,9 @@ def _path(name: str, link: Any) -> str:
         if how == ".":
             steps.append(f".{key}")
         elif how == "{}":
-            steps.append(f"{{{short_repr(key)}}}")
+            steps.append(f"{{{_short_repr(key)}}}")
         else:
-            steps.append(f"{how.rstrip(']').rstrip('[')}[{short_repr(key)}]")
+            steps.append(f"{how.rstrip(']').rstrip('[')}[{_short_repr(key)}]")
     return name + "".join(reversed(steps))
 
 

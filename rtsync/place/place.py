@@ -122,12 +122,14 @@ class Place(PlaceChannel):
         return self._dead
 
     def kill(self) -> None:
-        """End it at once; its completion value is 1 unless it has one already. Its process may take a moment.
+        """End it at once; its completion value is 1 unless it has one already. On this machine it has ended
+        when this returns.
 
         Source: Racket Reference, ``place-kill``."""
-        self._decide(1)
-        if self._body is not None:
-            self._body.kill()
+        self._strike()
+        join = getattr(self._body, "join", None)
+        if join is not None and join(_PATIENCE):
+            self._reaped.wait(_PATIENCE)  # somebody else has reaped it, and is about to say so
 
     def break_(self, kind: str | None = None) -> None:
         """Break the main thread of the place, as `Thread.break_` does: ``kind`` is ``None``, ``'hang-up'`` or
@@ -145,6 +147,12 @@ class Place(PlaceChannel):
         return f"<Place {self._name} {self.id} {state}>"
 
     # -- its life ------------------------------------------------------------------------------
+
+    def _strike(self) -> None:
+        """`kill` without waiting."""
+        self._decide(1)
+        if self._body is not None:
+            self._body.kill()
 
     def _decide(self, value: int) -> None:
         with self._lock:
@@ -203,7 +211,7 @@ class Place(PlaceChannel):
     def end_all(places: list[Place]) -> None:
         """Their custodian is being shut down."""
         for place in places:
-            place.kill()
+            place._strike()
         for place in places:
             place._reaped.wait(_PATIENCE)
 

@@ -172,6 +172,11 @@ def _classify(kind: type) -> tuple[int, str]:
     return found, ""
 
 
+def is_record_of_main(kind: type) -> bool:
+    """Whether instances of ``kind``, a class of the program's main module, can be sent."""
+    return kind.__module__ in MAIN_NAMES and _classify(kind)[0] in (_ATOM, _FIELDS)
+
+
 def _kind(value: Any) -> tuple[int, str]:
     kind = type(value)
     known = _kinds.get(kind)

@@ -100,6 +100,8 @@ def by_value(operation: str, fn: Any) -> Packet:
     classes and modules may be among that too."""
     if not isinstance(fn, FunctionType):
         raise refuse(operation, "fn", "a function", fn, TypeError)
+    if fn.__module__ in MAIN_NAMES and (origin := main_origin()) is not None:
+        _checked(operation, ("module", fn.__module__, origin[0], fn.__qualname__))
     try:
         _check_closure(fn, set())
     except message.Refused as refused:
@@ -148,7 +150,12 @@ def _context_pickler() -> type[Any]:
             message.Attaching.__init__(self)
             cloudpickle.Pickler.__init__(self, file, 5, message.beside(buffers))
 
+        def persistent_id(self, thing: Any) -> Any:
+            return bytes(thing) if type(thing) is bytearray else None  # as in messages
+
         def reducer_override(self, thing: Any) -> Any:
+            if isinstance(thing, type) and message.is_record_of_main(thing):
+                return NotImplemented  # by its name: in messages it has to be the same class there
             reduced = self.attach(thing)
             return cloudpickle.Pickler.reducer_override(self, thing) if reduced is NotImplemented else reduced
 

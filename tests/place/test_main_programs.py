@@ -105,6 +105,27 @@ def test_a_place_of_the_programs_own_file_has_its_classes(tmp_path):
     assert run(tmp_path, "program.py") == "True 0\n"
 
 
+def test_a_function_that_is_sent_along_has_the_programs_classes(tmp_path):
+    guard = 'if __name__ == "__main__":'
+    program = text("created()").replace(
+        guard,
+        """
+def created():
+    point = Point(1)
+
+    async def same(channel):
+        got = await channel.get()
+        channel.put([isinstance(got, Point) and got == point, Point(2)])
+
+    return place_context(same)
+
+"""
+        + guard,
+    )
+    (tmp_path / "program.py").write_text(program)
+    assert run(tmp_path, "program.py") == "True 0\n"
+
+
 @pytest.mark.rtsync(workers=2)
 async def test_a_place_of_the_file_of_a_loaded_module_has_its_classes():
     p = dynamic_place(WORKERS, "put_points")

@@ -302,6 +302,18 @@ async def test_place_context_sends_a_function_with_what_it_closes_over():
 
 
 @pytest.mark.rtsync(workers=2)
+async def test_place_context_coerces_as_messages_do():
+    data = bytearray(b"abc")
+
+    def tell(channel, default=bytearray(b"d")):  # noqa: B008
+        channel.put([type(data) is bytes, type(default) is bytes, data + default])
+
+    p = place_context(tell)
+    assert await p.get() == [True, True, b"abcd"]
+    await p.wait()
+
+
+@pytest.mark.rtsync(workers=2)
 async def test_place_context_refuses_free_variables_that_are_not_allowed_as_messages():
     import threading
 

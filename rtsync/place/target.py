@@ -181,7 +181,7 @@ def _load(name: str, file: str | None) -> ModuleType:
         return main_module()
     try:
         spec = find_spec(name)
-    except (ImportError, ValueError):
+    except Exception:  # of a package that it is in, which is imported now
         spec = None
     elsewhere = file is not None and (spec is None or (spec.has_location and spec.origin != file))
     if elsewhere and os.path.isfile(file):  # type: ignore[arg-type]

@@ -211,8 +211,11 @@ class Thread(Controlled, BaseEvt):
                 after()
             return
         runtime = runtimes.get(self.key)
-        if runtime is not None and runtime.main is not self and not isinstance(error, SystemExit):
-            runtime.report(self, error)
+        if runtime is not None and runtime.main is not self:
+            if isinstance(error, SystemExit):
+                runtime.exited(error)
+            else:
+                runtime.report(self, error)
         self._end_as(FAILED, error)
 
     def _end_as(self, state: int, outcome: Any) -> None:

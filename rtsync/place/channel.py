@@ -37,6 +37,7 @@ from rtsync.errors import ContractError
 from rtsync.evt import BaseEvt, Evt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
 from scheduler import Parking, defer, direct, nested, poller_here
+from scheduler.io_thread import io_poller
 from scheduler.poller import END, READ, WRITE
 
 from .log import log
@@ -255,7 +256,8 @@ class End(BaseEvt):
     def _wait_for_room(self, result: Any) -> None:
         """Holds _send_lock."""
         if result is FULL:
-            poller_here().want(self, WRITE)
+            # Not the poller of a runtime, which may end, while the message has yet to be sent.
+            io_poller().want(self, WRITE)
         else:
             again = threading.Timer(_AGAIN, self.flush)
             again.daemon = True

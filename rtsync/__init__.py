@@ -34,6 +34,7 @@ from .breaks import (
 )
 from .channel import Channel
 from .custodian import Custodian, CustodianBox, current_custodian
+from .deadlock import thread_dump
 from .env import Parameter, parameterize
 from .errors import (
     ContractError,
@@ -146,6 +147,7 @@ __all__ = [
     "sync",
     "tail",
     "thread",
+    "thread_dump",
     "to_os_thread",
     "try_receive",
     "uncaught_exception_handler",

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scheduler import NoRuntime, OsDriver, current_driver, returns_coroutine
 
@@ -86,6 +86,8 @@ class BlockingCall(OsThread):
     """One call: an OS-backed thread that may have to queue up, and that somebody waits for."""
 
     __slots__ = ("_abandoned", "_begun", "_blocking")
+
+    made_by: ClassVar[str] = "to_os_thread"
 
     def __init__(self, runtime: Runtime, call: Call, context: Context, custodian: Any) -> None:
         super().__init__(runtime.key, call, context, custodian)

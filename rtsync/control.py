@@ -217,8 +217,7 @@ class Controlled(Task):
                 return
             self.pending |= SUSPEND
             rare = self._rarely()
-            happened, rare.suspend_evt = rare.suspend_evt, None
-            rare.resume_evt = None if rare.resume_evt is None or rare.resume_evt.is_set else rare.resume_evt
+            happened, rare.suspend_evt, rare.resume_evt = rare.suspend_evt, None, None
         if happened is not None:
             happened.set(self)
         me = current_or_none()
@@ -252,7 +251,7 @@ class Controlled(Task):
                 return
             self.pending &= ~SUSPEND
             rare = self._rarely()
-            happened, rare.resume_evt = rare.resume_evt, None
+            happened, rare.resume_evt, rare.suspend_evt = rare.resume_evt, None, None
             held = self._state == HELD
             if held:
                 self._state = ALIVE
@@ -728,7 +727,7 @@ class Controlled(Task):
         Source: Racket Reference, ``thread-resume-evt``."""
         with self._lock:
             rare = self._rarely()
-            if rare.resume_evt is None:
+            if rare.resume_evt is None or self._state >= RESULT:
                 rare.resume_evt = Latch()
                 if self._state < RESULT and not self.pending & SUSPEND:
                     rare.resume_evt.set(self)
@@ -741,7 +740,7 @@ class Controlled(Task):
         Source: Racket Reference, ``thread-suspend-evt``."""
         with self._lock:
             rare = self._rarely()
-            if rare.suspend_evt is None:
+            if rare.suspend_evt is None or self._state >= RESULT:
                 rare.suspend_evt = Latch()
                 if self._state < RESULT and self.pending & SUSPEND:
                     rare.suspend_evt.set(self)

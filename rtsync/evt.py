@@ -30,7 +30,7 @@ from typing import Any
 from scheduler import defer, nested, returns_coroutine
 from scheduler.safepoint import transparent
 
-from .errors import check_callable, refuse
+from .errors import ContractError, check_callable, refuse, shown
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 
@@ -106,6 +106,9 @@ class Wrap(Evt):
         self.f = f
         self.is_handle = is_handle
 
+    def __repr__(self) -> str:
+        return f"{shown(self.evt)}.{'handle' if self.is_handle else 'wrap'}({_named(self.f)})"
+
 
 class Replace(Evt):
     """`Evt.replace`."""
@@ -116,6 +119,9 @@ class Replace(Evt):
         self.evt = evt
         self.f = f
 
+    def __repr__(self) -> str:
+        return f"{shown(self.evt)}.replace({_named(self.f)})"
+
 
 class Choice(Evt):
     """`choice`."""
@@ -124,6 +130,9 @@ class Choice(Evt):
 
     def __init__(self, evts: tuple[Any, ...]) -> None:
         self.evts = evts
+
+    def __repr__(self) -> str:
+        return f"choice({', '.join(shown(evt) for evt in self.evts)})"
 
 
 class Guard(Evt):
@@ -134,6 +143,14 @@ class Guard(Evt):
     def __init__(self, f: Callable[..., Any], kind: str) -> None:
         self.f = f
         self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({_named(self.f)})"
+
+
+def _named(f: Any) -> str:
+    """A function, in the repr of an event that calls it."""
+    return str(getattr(f, "__qualname__", None) or shown(f))
 
 
 def choice(*evts: Any) -> Evt:
@@ -181,6 +198,9 @@ class _Always(BaseEvt):
     def _poll(self) -> Any:
         return self
 
+    def __reduce__(self) -> str:
+        return "always"
+
     def __repr__(self) -> str:
         return "always"
 
@@ -189,6 +209,9 @@ class _Never(Evt):
     """Never ready."""
 
     __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "never"
 
     def __repr__(self) -> str:
         return "never"
@@ -241,6 +264,9 @@ class Latch(BaseEvt):
         if waiters:
             wake_all(waiters, self.value)
         return True
+
+    def __reduce__(self) -> Any:
+        raise ContractError("Evt: an event that happens once cannot be copied or pickled")
 
     def _poll(self) -> Any:
         return self.value if self.is_set else NOT_READY

@@ -19,7 +19,7 @@ from typing import Any
 
 from scheduler import returns_coroutine
 
-from .breaks import Break, Breaks, NoBreaks
+from .breaks import Break, NoBreaks
 from .control import FAILED, KILL, NO_BLOCK, RESULT
 from .current import current
 from .custodian import Custodian
@@ -55,8 +55,6 @@ async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custod
     made = prepare("call_in_nested_thread", fn, args, custodian)
     rare = made._rarely()
     rare.on_fail = partial(_comes_out_in, me)
-    if not me._breaks_enabled():
-        rare.breaks = Breaks(False)
     with me._lock:
         me._rarely().nested = made
     # From here on breaks for us are registered there; one that came before:
@@ -91,6 +89,9 @@ async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custod
     except ThreadDead:
         me.deliver_break()  # one that did not reach it says more than its death: maybe both have one cause
         raise
+
+
+_call.__name__ = _call.__qualname__ = "call_in_nested_thread"
 
 
 def _forget_nested(me: Thread) -> None:

@@ -245,6 +245,10 @@ class Runtime(scheduler.Runtime):
             second.__context__ = error
             super().report(task, second)
 
+    def exited(self, error: SystemExit) -> None:
+        """A thread other than the main one has ended by `sys.exit`: that is its own affair, as in any Python
+        program. (In a place it is not.)"""
+
     def freeze(self, thread: Thread, thaw: Any) -> bool:
         """Block this OS thread, in which ``thread`` was stopped inside a step, until `thaw`; whether that is
         possible."""

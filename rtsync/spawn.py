@@ -18,7 +18,7 @@ from scheduler.task import CO_COROUTINE
 from .breaks import Breaks
 from .control import KILLED
 from .env import current_env
-from .errors import ContractError, check_callable, refuse
+from .errors import ContractError, ShutDown, check_callable, refuse
 from .evt import settle
 from .os_thread import Call, OsThread
 from .pool import Core, ParallelThreadPool, PoolThread
@@ -157,11 +157,16 @@ def prepare(operation: str, fn: Callable[..., Any], args: tuple[Any, ...], custo
     env = current_env.get()
     if custodian is None:
         custodian = env.custodian
+    if custodian.is_shut_down:
+        raise ShutDown(f"{operation}: the custodian has been shut down")
     made: Thread
     if is_async(fn):
         made = in_group(runtime, _coroutine(fn, args), custodian, env.group)
     else:
         made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
+    rare = driver.task._rare
+    if rare is not None and rare.breaks is not None and not rare.breaks.entered:
+        made._rarely().breaks = Breaks(False)
     _manage(custodian, made)
     return made
 

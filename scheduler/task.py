@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import update_wrapper
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -147,6 +147,13 @@ class Task:
     value: Any
     pending: int
     waiter: Waiter | None
+
+    queues: ClassVar[bool] = True
+    """Whether its `ready` is the one of this class, so that who makes many ready at once may put them into
+    the queue of their worker himself."""
+
+    def __init_subclass__(cls) -> None:
+        cls.queues = cls.ready is Task.ready
 
     def __init__(
         self,

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 TICK = 64
 """Steps between two looks at the clock, the injection queue and the end of the own queue."""
 
+ROUND = range(TICK)
+
 STEAL_MOST = 32
 """How many tasks one theft takes at the most; otherwise half of what is there."""
 
@@ -155,7 +157,7 @@ class Worker:
             or self.queue
             or self.attention & ~PING
             or runtime.injected
-            or (runtime.poller.waiting and not runtime.poller.sleeper)
+            or (runtime.poller.busy and not runtime.poller.sleeper)
             or not runtime.can_linger
             or runtime.timers.due <= self.clock() + MOMENT
         )
@@ -168,58 +170,57 @@ class Worker:
         queue, slot = self.queue, self.next
         append, popleft = queue.append, queue.popleft
         send = CoroutineType.send  # with the coroutine as an argument: no bound method to make or keep
-        ticks = 0
+        counted = 0  # of this round's steps, how many are in self.steps already
         while True:
-            try:
-                if slot:
-                    task = slot.pop()
-                elif queue:
-                    task = popleft()
-                else:
-                    self.steps += ticks % TICK
-                    ticks = 0
-                    # While we sleep, what ran last must not be kept alive by our variables.
-                    task = parking = waiter = commit = value = None  # type: ignore[assignment]
-                    task = self._find()  # type: ignore[assignment]
-                    if task is None:
-                        return
-            except IndexError:  # a thief took the one we saw
-                continue
-            ticks += 1
-            if ticks == TICK:
-                ticks = 0
-                self.steps += TICK - 1
-                self._tick(task)
-                continue
-            self.task = task
-            if self.attention and not self._attend(task):
-                return
-            if task.pending and not task.on_pending():
-                continue
-            value = task.value
-            if value is not None:
-                task.value = None
-            try:
-                parking = task.context.run(send, task.coro, value)
-            except StopIteration as stop:
-                task.finish(stop.value)
-            except BaseException as error:
-                task.fail(error)
-            else:
-                if parking is None:
-                    append(task)
-                    continue
+            for number in ROUND:
                 try:
-                    waiter, commit = parking
-                except Exception:
-                    self.step(task, task.coro.throw, BadYield(parking))
+                    if slot:
+                        task = slot.pop()
+                    elif queue:
+                        task = popleft()
+                    else:
+                        self.steps += number - counted
+                        counted = number
+                        # While we sleep, what ran last must not be kept alive by our variables.
+                        task = parking = waiter = commit = value = None  # type: ignore[assignment]
+                        task = self._find()  # type: ignore[assignment]
+                        if task is None:
+                            return
+                except IndexError:  # a thief took the one we saw
+                    counted += 1
                     continue
-                # From the append on the task can be found by a killer, from the commit on by everyone.
-                waiter.append(task)
-                task.waiter = waiter
-                commit.release()
-                if task.pending:
-                    task.on_parked()
+                self.task = task
+                if self.attention and not self._attend(task):
+                    return
+                if task.pending and not task.on_pending():
+                    continue
+                value = task.value
+                if value is not None:
+                    task.value = None
+                try:
+                    parking = task.context.run(send, task.coro, value)
+                except StopIteration as stop:
+                    task.finish(stop.value)
+                except BaseException as error:
+                    task.fail(error)
+                else:
+                    if parking is None:
+                        append(task)
+                        continue
+                    try:
+                        waiter, commit = parking
+                    except Exception:
+                        self.step(task, task.coro.throw, BadYield(parking))
+                        continue
+                    # From the append on the task can be found by a killer, from the commit on by everyone.
+                    waiter.append(task)
+                    task.waiter = waiter
+                    commit.release()
+                    if task.pending:
+                        task.on_parked()
+            self.steps += TICK - counted
+            counted = 0
+            self._tick()
 
     def step(self, task: Task, call: Callable[[Any], Any], argument: Any) -> None:
         """One step by ``call(argument)``, in full: what `run` does inline for ``task.coro.send(value)``.
@@ -261,8 +262,8 @@ class Worker:
         finally:
             self.task = outer
 
-    def _tick(self, task: Task) -> None:
-        """Every TICK steps: fire timers, and turn the order round once, ``task`` to the end."""
+    def _tick(self) -> None:
+        """Every TICK steps: fire timers, and turn the order round once: the slot goes to the end."""
         runtime = self.runtime
         if runtime.timers.due <= self.clock():
             runtime.timers.fire()
@@ -271,7 +272,6 @@ class Worker:
         if self.extra and runtime.too_many():
             with runtime.lock:
                 self.attention |= STOP
-        self.queue.append(task)
         try:
             self.queue.append(self.next.pop())
         except IndexError:

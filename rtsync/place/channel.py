@@ -41,6 +41,7 @@ from rtsync.errors import ContractError
 from rtsync.evt import BaseEvt, Evt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
 from scheduler import Parking, defer, direct, linger, nested, poller_here
+from scheduler.io_thread import io_poller
 from scheduler.poller import END, READ, WRITE
 
 from .log import log
@@ -155,7 +156,12 @@ class End(BaseEvt):
         it would have done by parking. Under no locks."""
         if self._skip:
             self._skip -= 1
-        elif linger(self.fd):
+            return False
+        if self.poller is not None:
+            with self._lock:
+                if not self._waiters:
+                    self._take_off()
+        if linger(self.fd):
             self._backoff = 0
             self._lingered += 1
             if not self._lingered % _ROUNDS:
@@ -307,7 +313,8 @@ class End(BaseEvt):
     def _wait_for_room(self, result: Any) -> None:
         """Holds _send_lock."""
         if result is FULL:
-            poller_here().want(self, WRITE)
+            # Not the poller of a runtime, which may end, while the message has yet to be sent.
+            io_poller().want(self, WRITE)
         else:
             again = threading.Timer(_AGAIN, self.flush)
             again.daemon = True

@@ -91,12 +91,12 @@ class Streams:
         self.theirs: list[Any] = []  # what the place starts with
         self._ours: list[Any] = []  # what the caller gets ports to, in the order in, out, err
         self._input(in_)
-        self._output(sys.stdout if out is CREATORS else out)
+        self._output(out, sys.stdout)
         if isinstance(err, str):
             self.theirs.append(self.theirs[1])
             self._ours.append(None)
         else:
-            self._output(sys.stderr if err is CREATORS else err)
+            self._output(err, sys.stderr)
 
     def _input(self, stream: Any) -> None:
         ours: Any = None
@@ -114,10 +114,14 @@ class Streams:
         self.theirs.append(theirs)
         self._ours.append(ours)
 
-    def _output(self, stream: Any) -> None:
+    def _output(self, stream: Any, creators: Any) -> None:
         ours: Any = None
+        nowhere = stream is CREATORS and creators is None  # a program without standard streams
+        stream = creators if stream is CREATORS else stream
         fd = None if stream is None else _descriptor(stream)
-        if fd is not None:
+        if nowhere:
+            theirs = Fd(os.open(os.devnull, os.O_WRONLY))
+        elif fd is not None:
             _flush(stream)  # what we have written comes before what the place writes
             theirs = Fd(os.dup(fd))
         elif stream is None or hasattr(stream, "write"):

@@ -38,6 +38,39 @@ async def exits(channel):
     sys.exit(value)
 
 
+async def exits_in_a_thread(channel):
+    async def leave():
+        sys.exit(7)
+
+    rt.thread(leave)
+    try:
+        await rt.sleep(600)
+    finally:
+        channel.put("cleaned up")
+
+
+async def exits_in_an_os_thread(channel):
+    rt.thread(lambda: sys.exit(8))
+    try:
+        while True:
+            pass
+    finally:
+        channel.put("cleaned up")
+
+
+async def computes(channel):
+    computes_plainly(channel)
+
+
+def computes_plainly(channel):
+    channel.put("ready")
+    try:
+        while True:
+            pass
+    except rt.Break as error:
+        channel.put(type(error).__name__)
+
+
 def exits_hard(channel):
     os._exit(9)
 
@@ -55,14 +88,15 @@ async def sleeps(channel):
 
 async def says_breaks(channel):
     """Tell which breaks come, until one of the kind ``terminate``."""
-    channel.put("ready")
-    while True:
-        try:
-            await rt.sleep(600)
-        except rt.Break as error:
-            channel.put(type(error).__name__)
-            if isinstance(error, rt.BreakTerminate):
-                return
+    with rt.breaks(False):  # the next one may come before we wait again
+        channel.put("ready")
+        while True:
+            try:
+                await rt.sync(rt.after(600), enable_break=True)
+            except rt.Break as error:
+                channel.put(type(error).__name__)
+                if isinstance(error, rt.BreakTerminate):
+                    return
 
 
 async def breakable(channel):

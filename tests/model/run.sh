@@ -10,7 +10,7 @@
 #   run.sh holds|fails MODEL [NAME[=VALUE]]...     one, and where it fails the steps that lead there
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=../../tools/common.sh
+# shellcheck source=tools/common.sh
 . "$here/../../tools/common.sh"
 
 memory=900 # MiB for one search, of which two run at once

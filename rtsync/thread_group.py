@@ -43,7 +43,7 @@ from scheduler.task import runtimes
 from scheduler.worker import TICK, TRACE
 
 from .env import Env, EnvBlock, current_env
-from .errors import ContractError, refuse
+from .errors import ContractError, check_at_most_one, refuse
 from .thread import Thread
 
 _SLACK: Final = 4
@@ -274,6 +274,7 @@ def current_thread_group(*group: ThreadGroup) -> Any:
     current = _current("current_thread_group")
     if not group:
         return current
+    check_at_most_one("current_thread_group", group)
     if not isinstance(group[0], ThreadGroup):
         raise refuse("current_thread_group", "group", "a thread group", group[0], TypeError)
     current_env.set(group[0]._inside(current_env.get()))

@@ -13,9 +13,12 @@ from rtsync import (
     Custodian,
     CustodianBox,
     NoRuntime,
+    ParallelThreadPool,
     Semaphore,
+    ThreadGroup,
     ThreadKilled,
     block_on,
+    call_in_nested_thread,
     current_custodian,
     current_thread,
     idle,
@@ -23,6 +26,7 @@ from rtsync import (
     sleep,
     sync,
     thread,
+    to_os_thread,
 )
 
 
@@ -267,18 +271,33 @@ async def test_a_custodian_that_has_been_shut_down_gives_nothing():
 
 CREATE = {
     "thread": lambda: thread(sleep),
-    "OS-backed thread": lambda: thread(lambda: None),
-    "custodian": lambda: Custodian(),
-    "box": lambda: CustodianBox(current_custodian(), 1),
+    "thread of an OS": lambda: thread(lambda: None),
+    "thread in a group": lambda: thread_in_a_group(),
+    "Custodian": lambda: Custodian(),
+    "CustodianBox": lambda: CustodianBox(current_custodian(), 1),
+    "ParallelThreadPool": lambda: ParallelThreadPool(1),
+    "call_in_nested_thread": lambda: call_in_nested_thread(sleep),
+    "to_os_thread": lambda: to_os_thread(print),
 }
+
+
+async def create(make):
+    made = make()  # some are refused here
+    await made
+
+
+def thread_in_a_group():
+    with ThreadGroup():
+        thread(sleep)
 
 
 @pytest.mark.parametrize("what", CREATE)
 async def test_nothing_is_created_under_a_custodian_that_has_been_shut_down(what):
     custodian = Custodian()
     custodian.shutdown_all()
-    with custodian, pytest.raises(ContractError, match="has been shut down"):
-        CREATE[what]()
+    # The operation is named.
+    with custodian, pytest.raises(ContractError, match=rf"{what.split()[0]}: .*has been shut down"):
+        await create(CREATE[what])
     assert custodian.everything() == []
 
 

@@ -12,8 +12,8 @@ a descriptor is registered there for one report at a time and for the directions
 dozen steps and before they go idle. Both may happen at once. A wake-up that was meant for the sleeper may be
 seen by one who glances, who then passes it on.
 
-While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; the descriptors
-of the poller itself are made with the first enrolment.
+While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; who enrols a
+descriptor then nudges it. The descriptors of the poller itself are made with the first enrolment.
 
 `waiting` and `Enrolment.reader` hold those for whom some task waits, strongly: such a task is not garbage.
 All other enrolled ones are only known weakly, so that one that nobody uses any more can be collected, which
@@ -87,7 +87,8 @@ class Poller:
     """What the two kinds share."""
 
     def __init__(self, nudge: Callable[[], object] | None = None) -> None:
-        """``nudge()`` is called when the first descriptor is enrolled, for one that sleeps elsewhere."""
+        """``nudge()`` is called when a descriptor is enrolled where there was none, for one that sleeps
+        elsewhere."""
         self._lock = RLock()
         self._nudge = nudge
         self._known: dict[int, Enrolment] = {}
@@ -176,6 +177,12 @@ class Poller:
             self.busy = len(self._known)
         return found
 
+    def _call_here(self) -> None:
+        """There is a descriptor where there was none, so the sleeper may sleep elsewhere. Not under _lock:
+        ``busy`` is published; now check. See `Runtime.park` for the other side."""
+        if not self.sleeper and self._nudge is not None:
+            self._nudge()
+
     def _forget(self, watched: Watched, fd: int) -> bool:
         """Whether it was known. Holds _lock."""
         known = self._known.get(fd)
@@ -229,6 +236,7 @@ class EpollPoller(Poller):
                 mask |= select.EPOLLIN
             if asked & WRITE:
                 mask |= select.EPOLLOUT
+            alone = not self.busy
             # Before the kernel knows: who polls may be told at once, and has to know whom it is about.
             enrolment = self._remember(watched)
             try:
@@ -242,8 +250,8 @@ class EpollPoller(Poller):
             except BaseException:
                 self._forget(watched, watched.fd)
                 raise
-        if first and self._nudge is not None:
-            self._nudge()
+        if alone:
+            self._call_here()
         return enrolment
 
     def drop(self, watched: Watched, fd: int) -> None:
@@ -354,13 +362,14 @@ class SelectorPoller(Poller):
                 self._wake_out.setblocking(False)
                 self._selector = self._make()
                 self._selector.register(self._wake_in, selectors.EVENT_READ)
+            alone = not self.busy
             enrolment = self._remember(watched)
             self._changes.append((watched, what))
         # publish (append above), then check: who selects applies the changes before it does
         if not first:
             self.interrupt()
-        elif self._nudge is not None:
-            self._nudge()
+        if alone:
+            self._call_here()
         return enrolment
 
     def drop(self, watched: Watched, fd: int) -> None:

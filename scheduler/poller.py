@@ -277,26 +277,27 @@ class EpollPoller(Poller):
         return self.dispatch(ready)
 
     def dispatch(self, ready: Any) -> bool:
-        found = False
         known = self._known
         plain = READ_ONLY
+        missing = 0
         driver = current_driver()
         key = 0 if driver is None else driver.key  # no task's, unless it is a worker's
-        queue: Any = driver.queue if key else None
+        queue: Any = driver.queue if key else []
+        append = queue.append
         self.dispatching.append(None)
         for fd, flags in ready:
             try:
                 enrolment = known[fd]
             except KeyError:  # the wake-up, or dropped meanwhile
+                missing += 1
                 continue
-            found = True
             told: Any = enrolment.reader
             try:
                 if told is not None and flags == plain:  # the usual case, with nobody in between
                     task = told.on_data()
                     if task is not None:
                         if task.key == key and task.queues:
-                            queue.append(task)
+                            append(task)
                         else:
                             task.ready()
                 elif (told := enrolment.watched()) is not None:
@@ -307,7 +308,7 @@ class EpollPoller(Poller):
         if queue and driver.runtime.idle and len(queue) + len(driver.next) > 1:
             driver.runtime.wake()
         self.dispatching.pop()
-        return found
+        return len(ready) > missing
 
     def interrupt(self) -> None:
         if self._wake >= 0:

@@ -20,11 +20,18 @@ class _IoThread:
         self._renew()
 
     def _renew(self) -> None:
-        self.poller: Poller = new_poller(self._start)
+        to_start = [None]  # empty once that has been done, by who took it out
 
-    def _start(self) -> None:
-        """The first descriptor was enrolled."""
-        start_new_thread(self._main, (self.poller,))
+        def start() -> None:
+            """A descriptor was enrolled, as the only one."""
+            try:
+                to_start.pop()
+            except IndexError:
+                return
+            start_new_thread(self._main, (poller,))
+
+        self.poller: Poller = new_poller(start)
+        poller = self.poller
 
     def _main(self, poller: Poller) -> None:
         poller.sleeper = True

@@ -12,8 +12,8 @@ a descriptor is registered there for one report at a time and for the directions
 dozen steps and before they go idle. Both may happen at once. A wake-up that was meant for the sleeper may be
 seen by one who glances, who then passes it on.
 
-While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; the descriptors
-of the poller itself are made with the first enrolment.
+While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; who enrols
+something then nudges it. The descriptors of the poller itself are made with the first enrolment.
 
 `waiting` and `Enrolment.reader` hold those for whom some task waits, strongly: such a task is not garbage.
 All other enrolled ones are only known weakly, so that one that nobody uses any more can be collected, which
@@ -87,7 +87,7 @@ class Poller:
     """What the two kinds share."""
 
     def __init__(self, nudge: Callable[[], object] | None = None) -> None:
-        """``nudge()`` is called when the first descriptor is enrolled, for one that sleeps elsewhere."""
+        """``nudge()`` is called when a descriptor is enrolled and no other is, for one that sleeps elsewhere."""
         self._lock = RLock()
         self._nudge = nudge
         self._known: dict[int, Enrolment] = {}
@@ -211,8 +211,8 @@ class EpollPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            first = self._epoll is None
-            if first:
+            first = not self.busy
+            if self._epoll is None:
                 self._epoll = shared(select.epoll())
                 self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
                 # Edge-triggered too: it need never be read.
@@ -348,8 +348,8 @@ class SelectorPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            first = self._selector is None
-            if first:
+            first = not self.busy
+            if self._selector is None:
                 self._wake_in, self._wake_out = socket.socketpair()
                 self._wake_in.setblocking(False)
                 self._wake_out.setblocking(False)
@@ -358,9 +358,8 @@ class SelectorPoller(Poller):
             enrolment = self._remember(watched)
             self._changes.append((watched, what))
         # publish (append above), then check: who selects applies the changes before it does
-        if not first:
-            self.interrupt()
-        elif self._nudge is not None:
+        self.interrupt()
+        if first and self._nudge is not None:
             self._nudge()
         return enrolment
 

@@ -87,7 +87,8 @@ class Poller:
     """What the two kinds share."""
 
     def __init__(self, nudge: Callable[[], object] | None = None) -> None:
-        """``nudge()`` is called when a descriptor is enrolled and no other is, for one that sleeps elsewhere."""
+        """``nudge()`` is called when a descriptor is enrolled while no other is, for one that sleeps
+        elsewhere."""
         self._lock = RLock()
         self._nudge = nudge
         self._known: dict[int, Enrolment] = {}

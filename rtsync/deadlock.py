@@ -22,9 +22,8 @@ _OWN = ("rtsync.", "scheduler.")
 # Functions of ours that only stand between the user's code and the operation that is to be named.
 _BETWEEN: Final = frozenset(
     (
-        "AsyncChannel.__anext__",
-        "Channel.__anext__",
         "Semaphore.__aenter__",
+        "TwoSided.__anext__",
         "_Unit.__aenter__",
         "_call_with_break_parameterization",
         "call",

@@ -218,8 +218,7 @@ class EpollPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            first = self._epoll is None
-            if first:
+            if self._epoll is None:
                 self._epoll = shared(select.epoll())
                 self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
                 # Edge-triggered too: it need never be read.
@@ -285,26 +284,27 @@ class EpollPoller(Poller):
         return self.dispatch(ready)
 
     def dispatch(self, ready: Any) -> bool:
-        found = False
         known = self._known
         plain = READ_ONLY
+        missing = 0
         driver = current_driver()
         key = 0 if driver is None else driver.key  # no task's, unless it is a worker's
-        queue: Any = driver.queue if key else None
+        queue: Any = driver.queue if key else []
+        append = queue.append
         self.dispatching.append(None)
         for fd, flags in ready:
             try:
                 enrolment = known[fd]
             except KeyError:  # the wake-up, or dropped meanwhile
+                missing += 1
                 continue
-            found = True
             told: Any = enrolment.reader
             try:
                 if told is not None and flags == plain:  # the usual case, with nobody in between
                     task = told.on_data()
                     if task is not None:
                         if task.key == key and task.queues:
-                            queue.append(task)
+                            append(task)
                         else:
                             task.ready()
                 elif (told := enrolment.watched()) is not None:
@@ -315,7 +315,7 @@ class EpollPoller(Poller):
         if queue and driver.runtime.idle and len(queue) + len(driver.next) > 1:
             driver.runtime.wake()
         self.dispatching.pop()
-        return found
+        return len(ready) > missing
 
     def interrupt(self) -> None:
         if self._wake >= 0:
@@ -355,8 +355,7 @@ class SelectorPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            first = self._selector is None
-            if first:
+            if self._selector is None:
                 self._wake_in, self._wake_out = socket.socketpair()
                 self._wake_in.setblocking(False)
                 self._wake_out.setblocking(False)
@@ -366,8 +365,7 @@ class SelectorPoller(Poller):
             enrolment = self._remember(watched)
             self._changes.append((watched, what))
         # publish (append above), then check: who selects applies the changes before it does
-        if not first:
-            self.interrupt()
+        self.interrupt()
         if alone:
             self._call_here()
         return enrolment

@@ -154,8 +154,15 @@ __all__ = [
 ]
 
 
+_LATER = ("place", "ports", "racket", "testing")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 def __getattr__(name: str) -> Any:
-    # `rtsync.place` without an import of its own, loaded when it is first used: it takes long.
-    if name == "place":
-        return import_module("rtsync.place")
+    # Without an import of their own, loaded when they are first used: together they take long.
+    if name in _LATER:
+        return import_module(f"rtsync.{name}")
     raise AttributeError(f"module 'rtsync' has no attribute {name!r}")

@@ -26,9 +26,9 @@ _BETWEEN: Final = frozenset(
         "Channel.__anext__",
         "Semaphore.__aenter__",
         "_Unit.__aenter__",
-        "_call_with_break_parameterization",
+        "call_with_break_parameterization",
         "call",
-        "call_holding",
+        "call_with_semaphore",
         "settle",
     )
 )

@@ -158,6 +158,9 @@ def choice(*evts: Any) -> Evt:
     Source: Racket Reference, ``choice-evt``."""
     for position, evt in enumerate(evts):
         check_evt("choice", f"evts[{position}]", evt)
+    if any(isinstance(evt, Choice) for evt in evts):
+        # The same, and no deeper for one that is built up piece by piece.
+        evts = tuple(p for evt in evts for p in (evt.evts if isinstance(evt, Choice) else (evt,)))
     return Choice(evts)
 
 
@@ -302,7 +305,7 @@ def is_evt(value: object) -> bool:
     """Whether ``value`` may be passed to `sync`. Source: Racket Reference, ``evt?``."""
     return (
         isinstance(value, Evt)
-        or hasattr(type(value), "__evt__")
+        or callable(getattr(type(value), "__evt__", None))
         or to_evt.dispatch(type(value)) is not to_evt.dispatch(object)
     )
 

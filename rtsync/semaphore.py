@@ -224,3 +224,6 @@ async def call_holding(
             return await call(fn, *args)
     assert otherwise is not None
     return await call(otherwise)
+
+
+call_holding.__name__ = call_holding.__qualname__ = "call_with_semaphore"

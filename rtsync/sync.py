@@ -497,7 +497,7 @@ class Cases:
                 evt = made if is_evt(made) else Ready(evt)
             elif isinstance(evt, _Never):
                 return
-            elif hasattr(type(evt), "__evt__"):
+            elif callable(getattr(type(evt), "__evt__", None)):
                 made = evt.__evt__()
                 evt = made if made is not evt and is_evt(made) else Ready(evt)
             else:

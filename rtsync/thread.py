@@ -275,6 +275,9 @@ class Thread(Controlled, BaseEvt):
         return self._mail
 
 
+Thread._wait.__name__, Thread._wait.__qualname__ = "wait", "Thread.wait"  # for warnings
+
+
 def current_thread() -> Thread:
     """The thread that runs. Source: Racket Reference, ``current-thread``."""
     return current("current_thread")  # type: ignore[no-any-return]

@@ -21,7 +21,7 @@ from inspect import markcoroutinefunction
 from os import write
 from typing import Any, Final
 
-from rtsync.errors import check_count, refuse
+from rtsync.errors import check_at_most_one, check_count, refuse
 from rtsync.evt import Evt, guard
 from rtsync.waiter import NOT_READY, RETRY
 from scheduler import Parking, direct
@@ -142,6 +142,7 @@ class OutputPort(Port):
         Source: Racket Reference, ``file-stream-buffer-mode``."""
         if not mode:
             return self._mode
+        check_at_most_one("buffering", mode)
         self._mode = check_mode("buffering", mode[0])
         return None
 
@@ -184,6 +185,7 @@ class OutputPort(Port):
                 return given(value)
             request = value
 
+    _write.__name__, _write.__qualname__ = "write", "OutputPort.write"  # for warnings
     _write_bytes_avail = performing("OutputPort.write_bytes_avail")
     _flush = performing("OutputPort.flush")
     _finish_closing = performing("OutputPort.close")
@@ -662,7 +664,7 @@ class Closing:
 
 def check_mode(operation: str, mode: object) -> str:
     """Refuse what is no buffer mode."""
-    if mode in _MODES and isinstance(mode, str):
+    if isinstance(mode, str) and mode in _MODES:
         return mode
     kind = ValueError if isinstance(mode, str) else TypeError
     raise refuse(operation, "mode", f"one of {', '.join(map(repr, _MODES))}", mode, kind)

@@ -5,8 +5,6 @@ from typing import Any
 
 from scheduler.safepoint import own_folder
 
-from . import aio
-from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
 from .atomic import (
@@ -58,6 +56,7 @@ from .evt import (
     never,
     poll_guard,
     register_evt,
+    register_late,
     tail,
 )
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
@@ -74,6 +73,8 @@ from .thread import Thread, current_thread
 from .thread_group import ThreadGroup, current_thread_group
 
 own_folder(__file__)
+register_late("concurrent.futures", "rtsync.futures")
+register_late("asyncio", "rtsync.aio.futures")
 
 __all__ = [
     "AsyncChannel",
@@ -154,7 +155,7 @@ __all__ = [
 ]
 
 
-_LATER = ("place", "ports", "racket", "testing")
+_LATER = ("aio", "place", "ports", "racket", "testing")
 
 
 def __dir__() -> list[str]:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Coroutine, Generator
-from inspect import markcoroutinefunction
 from typing import Any
 
-from scheduler import NoRuntime, Parking, current_driver, direct, here
+from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
 
 from .errors import check_seconds, is_number, refuse
 from .evt import BaseEvt, Evt, LocalEvt
@@ -77,7 +76,7 @@ def after(secs: float) -> Evt:
     return Alarm(secs, "after")
 
 
-@markcoroutinefunction
+@returns_coroutine
 def sleep(secs: float = 0) -> Coroutine[Any, Any, None]:
     """Sleep for at least ``secs`` seconds; 0 lets others run.
 

@@ -36,7 +36,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -599,7 +598,7 @@ class Controlled(Task):
             if self._rare is not None and self._rare.asked:
                 self._rare.asked = False
                 safepoints.unwant(self)
-            if self.can_be_run and getcoroutinestate(self.coro) == CORO_CREATED:
+            if self.can_be_run and _is_unbegun(self.coro):
                 # If nobody ever resumes it, its end is not that somebody forgot to await it.
                 unbegun = weakref.finalize(self, self.coro.close)
                 unbegun.atexit = False
@@ -753,6 +752,10 @@ def _handled(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__context__
+
+
+def _is_unbegun(coro: Any) -> bool:
+    return not (coro.cr_frame is None or coro.cr_running or coro.cr_suspended)
 
 
 def handles_break(error: Any) -> bool:

@@ -20,13 +20,14 @@ Source: Racket Reference 11.2.1 (Events).
 
 from __future__ import annotations
 
+import sys
 from _thread import RLock
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import singledispatch
-from inspect import markcoroutinefunction
+from importlib import import_module
 from typing import Any
 
-from scheduler import defer, nested
+from scheduler import defer, nested, returns_coroutine
 from scheduler.safepoint import transparent
 
 from .errors import ContractError, check_callable, refuse, shown
@@ -287,7 +288,27 @@ class Latch(BaseEvt):
 @singledispatch
 def to_evt(value: Any) -> Any:
     """The event that ``value`` stands for, or ``None``. Extended by `register_evt`."""
-    return None
+    return to_evt(value) if _load_late() else None
+
+
+_late: dict[str, str] = {}
+
+
+def register_late(module: str, ours: str) -> None:
+    """Some types of ``module`` are events once ``ours`` has been imported: do that when ``module`` has been,
+    which takes too long to do it for all."""
+    _late[module] = ours
+
+
+def _load_late() -> bool:
+    """Whether there are more adapters now."""
+    wanted = [module for module in list(_late) if module in sys.modules]
+    for module in wanted:
+        ours = _late.get(module)
+        if ours is not None:
+            import_module(ours)  # first: who finds nothing in `_late` finds what was registered
+            _late.pop(module, None)
+    return bool(wanted)
 
 
 def register_evt(kind: type, f: Callable[[Any], Any]) -> None:
@@ -304,10 +325,13 @@ def register_evt(kind: type, f: Callable[[Any], Any]) -> None:
 def is_evt(value: object) -> bool:
     """Whether ``value`` may be passed to `sync`. Source: Racket Reference, ``evt?``."""
     return (
-        isinstance(value, Evt)
-        or callable(getattr(type(value), "__evt__", None))
-        or to_evt.dispatch(type(value)) is not to_evt.dispatch(object)
+        isinstance(value, Evt) or callable(getattr(type(value), "__evt__", None)) or _is_adapted(type(value))
     )
+
+
+def _is_adapted(kind: type) -> bool:
+    nothing = to_evt.dispatch(object)
+    return to_evt.dispatch(kind) is not nothing or (_load_late() and to_evt.dispatch(kind) is not nothing)
 
 
 def check_evt(operation: str, argument: str, value: object) -> None:
@@ -336,7 +360,7 @@ def tail(fn: Callable[..., Any], *args: Any) -> Tail:
     return Tail(fn, args)
 
 
-@markcoroutinefunction
+@returns_coroutine
 def call(fn: Callable[..., Any], *args: Any) -> Coroutine[Any, Any, Any]:
     """Call ``fn(*args)``, plain or ``async``, and make the tail calls that it asks for; the last result."""
     check_callable("call", "fn", fn)

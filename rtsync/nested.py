@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from inspect import markcoroutinefunction
 from typing import Any
+
+from scheduler import returns_coroutine
 
 from .breaks import Break, NoBreaks
 from .control import FAILED, KILL, NO_BLOCK, RESULT
@@ -27,7 +28,7 @@ from .spawn import prepare, start
 from .thread import Thread
 
 
-@markcoroutinefunction
+@returns_coroutine
 def call_in_nested_thread(
     fn: Callable[..., Any], *args: Any, custodian: Custodian | None = None
 ) -> Coroutine[Any, Any, Any]:

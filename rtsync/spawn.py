@@ -5,14 +5,15 @@ Source: Racket Reference 11.1.1 (Creating Threads).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import copy_context
-from inspect import iscoroutinefunction
-from types import CoroutineType
-from typing import Any, Final
+from types import CoroutineType, FunctionType
+from typing import Any
 from weakref import ref
 
 from scheduler import NoRuntime, current_driver, here
+from scheduler.task import CO_COROUTINE
 
 from .breaks import Breaks
 from .control import KILLED
@@ -24,12 +25,16 @@ from .pool import Core, ParallelThreadPool, PoolThread
 from .thread import Thread
 from .thread_group import GroupThread, ThreadGroup
 
-_CO_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
-
 
 def is_async(fn: Any) -> bool:
     """Whether calling ``fn`` gives a coroutine, as far as one can know before: an ``async def``, a
     `functools.partial` or method of one, an object whose ``__call__`` is one, or what is marked as one."""
+    if type(fn) is FunctionType and "inspect" not in sys.modules:
+        return bool(
+            fn.__code__.co_flags & CO_COROUTINE
+        )  # nobody can have marked it, and importing takes long
+    from inspect import iscoroutinefunction
+
     return iscoroutinefunction(fn) or iscoroutinefunction(type(fn).__call__)
 
 
@@ -57,7 +62,7 @@ def thread(
     except AttributeError:
         runtime = None
     try:
-        coroutine = fn.__code__.co_flags & _CO_COROUTINE
+        coroutine = fn.__code__.co_flags & CO_COROUTINE
     except AttributeError:
         check_callable("thread", "fn", fn)
         coroutine = 0

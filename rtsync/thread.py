@@ -211,8 +211,11 @@ class Thread(Controlled, BaseEvt):
                 after()
             return
         runtime = runtimes.get(self.key)
-        if runtime is not None and runtime.main is not self and not isinstance(error, SystemExit):
-            runtime.report(self, error)
+        if runtime is not None and runtime.main is not self:
+            if isinstance(error, SystemExit):
+                runtime.exited(error)
+            else:
+                runtime.report(self, error)
         self._end_as(FAILED, error)
 
     def _end_as(self, state: int, outcome: Any) -> None:
@@ -250,21 +253,36 @@ class Thread(Controlled, BaseEvt):
             check_callable("send", "fail", fail)
         lock = self._lock
         lock.acquire()
-        if self._state < RESULT and not self.pending & KILL:
-            mail = self._mail
-            if mail is None:
-                mail = self._mailbox()
-            task = mail.put(value, lock)
+        mail = self._mail
+        if (
+            mail is not None and not self.pending
+        ):  # it has not ended; and now the usual cases of `Mailbox.put`
+            waiter = mail.receiver
+            if waiter:
+                try:
+                    task = waiter.pop()
+                except IndexError:  # claimed by another since
+                    task = mail.put(value, lock)
+                else:
+                    task.value = value
+            elif waiter is None and mail.watcher is None:
+                mail.items.append(value)
+                task = None
+            else:
+                task = mail.put(value, lock)
+        elif self._state < RESULT and not self.pending & KILL:
+            task = self._mailbox().put(value, lock)
+        else:
             lock.release()
-            if task is not None:
-                task.ready()
-            return None
+            if fail is None:
+                return None
+            if fail is ThreadDead:
+                raise ThreadDead(f"send: {self!r} has ended")
+            return fail()
         lock.release()
-        if fail is None:
-            return None
-        if fail is ThreadDead:
-            raise ThreadDead(f"send: {self!r} has ended")
-        return fail()
+        if task is not None:
+            task.ready()
+        return None
 
     def _mailbox(self) -> Mailbox:
         """Holds _lock."""

@@ -21,7 +21,7 @@ waits behind them.
        if it is there, and queue it            turn again, and queue it
 
 Each deque operation is a read-modify-write. In any interleaving one of the two finds both the member and the
-turn; only one gets the turn, because a pop does.
+turn; only one gets the turn, because a pop does. A model of this is tests/model/groups.pml.
 
 Threads of the root group that wake each other directly, through a worker's ``next`` slot, run some dozens of
 steps before the worker looks at its queue. A turn at the root that comes up then makes up for them, see

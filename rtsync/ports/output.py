@@ -22,6 +22,7 @@ from inspect import markcoroutinefunction
 from os import write
 from typing import Any, Final
 
+from rtsync.current import let_go
 from rtsync.errors import check_at_most_one, check_count, refuse
 from rtsync.evt import Evt, guard
 from rtsync.waiter import NOT_READY, RETRY
@@ -188,6 +189,7 @@ class OutputPort(Port):
                 try:
                     value = yield waiter, lock
                 except BaseException:
+                    let_go(waiter, lock)
                     self._left()
                     raise
                 if value is RETRY:

@@ -11,6 +11,8 @@ so a place can end at once, and nothing that it has put is lost."""
 from __future__ import annotations
 
 import atexit
+import gc
+import io
 import os
 import signal
 import sys
@@ -19,6 +21,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from stat import S_ISREG
 from typing import Any
 
 import rtsync.runtime
@@ -45,6 +48,8 @@ _PATIENCE = 5.0
 """Seconds that the main thread has for its clean-up when another thread has called `sys.exit`."""
 
 _finishing = threading.Lock()
+
+_BUFFERED = frozenset({io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom})
 
 
 class Creator:
@@ -218,6 +223,7 @@ def _finish(value: int, creator: Creator) -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass
+    _write_out()
     if log.wanted():
         log("exit")
     for end in all_sending():
@@ -227,3 +233,15 @@ def _finish(value: int, creator: Creator) -> None:
             creator.say("rest", channel, packet if isinstance(packet, Packet) else Packet.of(packet))
     creator.say("value", value)
     os._exit(value)
+
+
+def _write_out() -> None:
+    """What an interpreter that is finalized does with files that are still open. (Only with files: writing to
+    anything else may take for ever.)"""
+    for thing in gc.get_objects():
+        if type(thing) in _BUFFERED:
+            try:
+                if S_ISREG(os.fstat(thing.fileno()).st_mode):
+                    thing.flush()
+            except (OSError, ValueError):  # it is closed, or the disk is full
+                pass

@@ -194,6 +194,12 @@ async def sends_by_socket(channel):
     sock.close()
 
 
+async def leaves_a_file_open(channel):
+    global left_open
+    left_open = open(await channel.get(), "w")  # noqa: SIM115
+    left_open.write("written")
+
+
 async def writes_file(channel):
     file = await channel.get()
     file.write("second line\n")

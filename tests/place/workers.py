@@ -194,10 +194,12 @@ async def sends_by_socket(channel):
     sock.close()
 
 
-async def leaves_a_file_open(channel):
-    global left_open
-    left_open = open(await channel.get(), "w")  # noqa: SIM115
-    left_open.write("written")
+left_open = []
+
+
+def leaves_a_file_open(channel):
+    left_open.append(open(rt.block_on(channel.get()), "w"))  # noqa: SIM115
+    left_open[0].write("written")
 
 
 async def writes_file(channel):

@@ -5,31 +5,36 @@ Source: Racket Reference 11.1.1 (Creating Threads).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import copy_context
-from inspect import iscoroutinefunction
-from types import CoroutineType
-from typing import Any, Final
+from types import CoroutineType, FunctionType
+from typing import Any
 from weakref import ref
 
 from scheduler import NoRuntime, current_driver, here
+from scheduler.task import CO_COROUTINE
 
 from .breaks import Breaks
 from .control import KILLED
 from .env import current_env
-from .errors import ContractError, check_callable, refuse
+from .errors import ContractError, ShutDown, check_callable, refuse
 from .evt import settle
 from .os_thread import Call, OsThread
 from .pool import Core, ParallelThreadPool, PoolThread
 from .thread import Thread
 from .thread_group import GroupThread, ThreadGroup
 
-_CO_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
-
 
 def is_async(fn: Any) -> bool:
     """Whether calling ``fn`` gives a coroutine, as far as one can know before: an ``async def``, a
     `functools.partial` or method of one, an object whose ``__call__`` is one, or what is marked as one."""
+    if type(fn) is FunctionType and "inspect" not in sys.modules:
+        return bool(
+            fn.__code__.co_flags & CO_COROUTINE
+        )  # nobody can have marked it, and importing takes long
+    from inspect import iscoroutinefunction
+
     return iscoroutinefunction(fn) or iscoroutinefunction(type(fn).__call__)
 
 
@@ -57,7 +62,7 @@ def thread(
     except AttributeError:
         runtime = None
     try:
-        coroutine = fn.__code__.co_flags & _CO_COROUTINE
+        coroutine = fn.__code__.co_flags & CO_COROUTINE
     except AttributeError:
         check_callable("thread", "fn", fn)
         coroutine = 0
@@ -152,11 +157,16 @@ def prepare(operation: str, fn: Callable[..., Any], args: tuple[Any, ...], custo
     env = current_env.get()
     if custodian is None:
         custodian = env.custodian
+    if custodian.is_shut_down:
+        raise ShutDown(f"{operation}: the custodian has been shut down")
     made: Thread
     if is_async(fn):
         made = in_group(runtime, _coroutine(fn, args), custodian, env.group)
     else:
         made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
+    rare = driver.task._rare
+    if rare is not None and rare.breaks is not None and not rare.breaks.entered:
+        made._rarely().breaks = Breaks(False)
     _manage(custodian, made)
     return made
 

@@ -18,7 +18,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 from stat import S_ISREG
@@ -120,6 +119,9 @@ class PlaceRuntime(Runtime):
 
 def main() -> None:
     """Be a place. Does not return."""
+    # What was imported, with the collector off, is for good: no collection need look at it.
+    gc.freeze()
+    gc.enable()
     pid = os.getpid()
     control = Pipe(os.dup(0))
     order = unpack(receive(control))
@@ -197,6 +199,8 @@ def _completion(code: Any) -> int:
 
 
 def _report(name: str, error: BaseException) -> None:
+    import traceback  # rarely needed, and it takes long
+
     where = trace = error.__traceback__
     while where is not None and where.tb_frame.f_globals.get("__name__", "").startswith(_OWN):
         where = where.tb_next

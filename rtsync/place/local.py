@@ -69,8 +69,9 @@ def _command() -> list[str]:
 
     given: list[Any] = sys.path
     path = [item for item in given if isinstance(item, (str, bytes))]  # imports overlook anything else
-    text = f"import sys; sys.path[:] = {path!r}; from rtsync.place.child import main; main()"
-    return [sys.executable, *_args_from_interpreter_flags(), "-c", text]
+    prepare = f"import gc, sys; gc.disable(); sys.path[:] = {path!r}"
+    begin = "from rtsync.place.child import main; main()"
+    return [sys.executable, *_args_from_interpreter_flags(), "-c", f"{prepare}; {begin}"]
 
 
 class Process:

@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from enum import Enum
+from importlib import import_module
 from pickle import PickleBuffer
 from reprlib import Repr
 from types import NoneType
@@ -118,6 +119,22 @@ def attachable(
         _attachables[one] = made
 
 
+_LATE: Final = {"port": ("rtsync.ports.", "rtsync.place.ports")}
+"""Kinds of attachments that are known once a module of ours has been imported, with the first that is sent or
+arrives; and where their types are from."""
+
+
+def _how(kind: type) -> _Attachable | None:
+    """How things of type ``kind`` are attached, if they are."""
+    found = _attachables.get(kind)
+    if found is None:
+        for home, ours in _LATE.values():
+            if kind.__module__.startswith(home):
+                import_module(ours)
+        found = _attachables.get(kind)
+    return found
+
+
 def type_name(kind: type) -> str:
     """The public name of a type: ``threading.Lock`` and not ``_thread.lock``."""
     module = kind.__module__
@@ -141,7 +158,7 @@ def _is_importable(kind: type) -> bool:
 
 
 def _classify(kind: type) -> tuple[int, str]:
-    if kind in _attachables:
+    if _how(kind) is not None:
         return _ATTACHED, ""
     if issubclass(kind, SharedVector):
         return _SHARED, ""
@@ -302,7 +319,7 @@ class Attaching:
 
     def attach(self, thing: Any) -> Any:
         """A pickler's ``reducer_override``, for what is to be attached."""
-        how = _attachables.get(type(thing))
+        how = _how(type(thing))
         if how is None:
             return NotImplemented
         info, holder = how.depart(thing)
@@ -433,4 +450,6 @@ attachable(
 def _arrive(number: int) -> Any:
     """What was attached to the message that is being unpickled."""
     attachment = _arriving.packet.attachments[number]
+    if attachment.kind not in _by_kind:
+        import_module(_LATE[attachment.kind][1])
     return _by_kind[attachment.kind].arrive(attachment.info, attachment.holder)

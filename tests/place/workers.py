@@ -63,8 +63,8 @@ async def computes(channel):
 
 
 def computes_plainly(channel):
-    channel.put("ready")
     try:
+        channel.put("ready")
         while True:
             pass
     except rt.Break as error:
@@ -88,14 +88,16 @@ async def sleeps(channel):
 
 async def says_breaks(channel):
     """Tell which breaks come, until one of the kind ``terminate``."""
-    channel.put("ready")
-    while True:
-        try:
-            await rt.sleep(600)
-        except rt.Break as error:
-            channel.put(type(error).__name__)
-            if isinstance(error, rt.BreakTerminate):
-                return
+    with rt.breaks(False):  # save where they are expected
+        channel.put("ready")
+        while True:
+            try:
+                with rt.breaks(True):
+                    await rt.sleep(600)
+            except rt.Break as error:
+                channel.put(type(error).__name__)
+                if isinstance(error, rt.BreakTerminate):
+                    return
 
 
 async def breakable(channel):

@@ -158,7 +158,7 @@ def _take_input(stdin: Fd | None) -> None:
 def _run(name: str, what: Any, sent: Any, channel: PlaceChannel, creator: Creator) -> int:
     """Its completion value."""
     try:
-        fn = target.found(what) if sent is None else unpack(sent)
+        fn = target.found(what) if sent is None else target.arrived(what, sent)
         del sent
         PlaceRuntime(creator).run(_main_of(fn, channel, creator))
     except SystemExit as exit:

@@ -374,10 +374,9 @@ def place_context(
     be allowed as messages (or be functions, classes or modules); ``ContractError`` if one is not.
 
     Source: Racket Reference, ``place/context``."""
-    sent = target.by_value("place_context", fn)
+    what, sent = target.by_value("place_context", fn)
     if at is not None and not isinstance(at, PlaceLocation):
         raise refuse("place_context", "at", "a place location or None", at, TypeError)
-    what = ("value", fn.__module__, None, fn.__qualname__)
     return _create("place_context", what, sent, EMPTY_INPUT, CREATORS, CREATORS, at or _here, named)[0]
 
 

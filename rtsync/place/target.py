@@ -21,8 +21,8 @@ from .main_module import MAIN_NAMES, is_loading, loading, main_module, main_orig
 from .packet import Packet
 
 type Target = tuple[str, str, str | None, str]
-"""``("module", name, file or None, function)`` or ``("file", path, name or None, function)``: what the
-creator knows."""
+"""``("module", name, file or None, function)``, ``("file", path, name or None, function)`` or, for one that
+is sent along, ``("value", name of its module, file or None, function)``: what the creator knows."""
 
 
 def named(operation: str, module: Any, start: Any) -> Target:
@@ -95,19 +95,20 @@ def _checked(operation: str, what: Target) -> Target:
     return what
 
 
-def by_value(operation: str, fn: Any) -> Packet:
+def by_value(operation: str, fn: Any) -> tuple[Target, Packet]:
     """``fn`` itself, with its code and what it closes over, which must be allowed as messages; functions,
     classes and modules may be among that too."""
     if not isinstance(fn, FunctionType):
         raise refuse(operation, "fn", "a function", fn, TypeError)
-    if fn.__module__ in MAIN_NAMES and (origin := main_origin()) is not None:
-        _checked(operation, ("module", fn.__module__, origin[0], fn.__qualname__))
+    module = str(fn.__module__)  # None in code that was not executed as that of a module
+    file = getattr(sys.modules.get(module), "__file__", None)
+    what = _checked(operation, ("value", module, file, fn.__qualname__))
     try:
         _check_closure(fn, set())
     except message.Refused as refused:
         raise ContractError(f"{operation}: {refused}") from None
     try:
-        return message.pack_own(fn, _context_pickler())
+        return what, message.pack_own(fn, _context_pickler())
     except Exception as error:  # anything that a global of the function does when it is pickled
         raise ContractError(f"{operation}: {fn!r} cannot be sent: {error}") from error
 
@@ -174,6 +175,17 @@ def found(what: Target) -> Callable[..., Any]:
     if not callable(value):
         raise TypeError(f"place: {start!r} of the module {module} is no function: {value!r}")
     return value  # type: ignore[no-any-return]
+
+
+def arrived(what: Target, packet: Packet) -> Callable[..., Any]:
+    """In the place: the function in ``packet``, which `by_value` gave in the creator."""
+    _, module, file, _ = what
+    with loading(_source(what)):  # it may mention things of its module by their names
+        top = module.partition(".")[0]
+        known = module in MAIN_NAMES or top in sys.modules or find_spec(top) is not None
+        if not known and file is not None and os.path.isfile(file):
+            _load_as(module, file)  # in the creator it was not found by its path
+        return message.unpack(packet)  # type: ignore[no-any-return]
 
 
 def _load(name: str, file: str | None) -> ModuleType:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -210,6 +211,8 @@ def _load_file(path: str, name: str | None) -> ModuleType:
 
 def _load_as(name: str, path: str) -> ModuleType:
     spec = spec_from_file_location(name, path)
+    if spec is None:  # a file without a suffix that tells
+        spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
     if spec is None or spec.loader is None:
         raise ImportError(f"place: {path} is not a Python file")
     module = sys.modules[name] = module_from_spec(spec)

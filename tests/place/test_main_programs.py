@@ -137,6 +137,14 @@ async def test_a_place_of_the_file_of_a_loaded_module_has_its_classes():
 
 
 @pytest.mark.rtsync(workers=2)
+async def test_a_module_may_be_in_a_file_of_any_name(tmp_path):
+    (tmp_path / "a worker").write_text("def main(channel):\n    channel.put(__file__)\n")
+    p = dynamic_place(tmp_path / "a worker", "main")
+    assert await p.get() == str(tmp_path / "a worker")
+    assert await p.wait() == 0
+
+
+@pytest.mark.rtsync(workers=2)
 async def test_a_function_of_a_module_is_that_of_its_file_whatever_else_has_its_name(tmp_path):
     import importlib.util
 

@@ -41,14 +41,15 @@ MOST_ATTACHED: Final = 250
 _LONGEST: Final = INLINE + (1 << 15)  # with its head, the longest message on a socket
 _ROOM: Final = socket.CMSG_SPACE(array("i").itemsize * (MOST_ATTACHED + 3))
 _ALIGNED: Final = 64  # buffers begin at multiples of this
-_LONGEST_META: Final = 1 << 14
-_FAR_HEAD: Final = 0x02  # one whose contents are in shared memory, which is the last thing attached
 _HEAD: Final = 0x01  # the first byte of a packet that has a head; pickles begin with 0x80
 
 _FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _BUSY: Final = {errno.EAGAIN, errno.EWOULDBLOCK}
 _LATER: Final = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 _GONE: Final = {errno.EPIPE, errno.ENOTCONN, errno.ECONNREFUSED}
+
+_LONGEST_META: Final = 1 << 14  # bytes that a head may say
+_FAR_HEAD: Final = 0x02  # of one that says more: that is in shared memory, the last thing attached
 
 
 class Holder(Protocol):

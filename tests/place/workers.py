@@ -88,12 +88,11 @@ async def sleeps(channel):
 
 async def says_breaks(channel):
     """Tell which breaks come, until one of the kind ``terminate``."""
-    with rt.breaks(False):  # save where they are expected
+    with rt.breaks(False):  # the next one may come before we wait again
         channel.put("ready")
         while True:
             try:
-                with rt.breaks(True):
-                    await rt.sleep(600)
+                await rt.sync(rt.after(600), enable_break=True)
             except rt.Break as error:
                 channel.put(type(error).__name__)
                 if isinstance(error, rt.BreakTerminate):

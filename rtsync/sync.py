@@ -443,7 +443,7 @@ def _choose_one(one: Any, timeout: float, default: Any) -> Generator[Parking, An
             chosen = yield waiter, limit
         except BaseException:
             timers.disarm(limit)
-            _abandon((one,), waiter, None, None)
+            _abandon((one,), waiter, lock, None, None)
             raise
         if chosen is _LATE:
             one._leave(waiter)

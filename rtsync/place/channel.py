@@ -40,6 +40,7 @@ from sys import modules
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from rtsync.current import let_go
 from rtsync.errors import ContractError
 from rtsync.evt import BaseEvt, Evt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
@@ -472,6 +473,7 @@ class PlaceChannel(Evt):
             try:
                 raw = yield waiter, lock
             except BaseException:
+                let_go(waiter, lock)
                 end._leave(waiter)
                 raise
             if raw is not RETRY:

@@ -63,8 +63,8 @@ async def computes(channel):
 
 
 def computes_plainly(channel):
-    channel.put("ready")
     try:
+        channel.put("ready")
         while True:
             pass
     except rt.Break as error:
@@ -193,6 +193,14 @@ async def sends_by_socket(channel):
     sock = await channel.get()
     sock.sendall(b"hello")
     sock.close()
+
+
+left_open = []
+
+
+def leaves_a_file_open(channel):
+    left_open.append(open(rt.block_on(channel.get()), "w"))  # noqa: SIM115
+    left_open[0].write("written")
 
 
 async def writes_file(channel):

@@ -16,15 +16,14 @@ is a dead one (save in an operation nested in another of the same OS thread: `sc
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sortedcontainers import SortedList
 
 from .deferred import nested
 from .task import Waiter
-
-if TYPE_CHECKING:
-    from sortedcontainers import SortedList
 
 TICKS_PER_SECOND = 4096
 """A power of two, so that whole seconds are exact. A timer fires at most one tick (0.25 ms) late."""
@@ -53,14 +52,6 @@ class Timer:
         self.fire = fire
 
 
-def _sorted(ticks: Iterable[int]) -> SortedList[int]:
-    """A sorted list. Its library is imported with the first timer: few places need one when they start, and
-    that import takes a fifth of their start."""
-    from sortedcontainers import SortedList
-
-    return SortedList(ticks)
-
-
 class TimerQueue:
     """Timers of one runtime (or of one OS thread that blocks on its own)."""
 
@@ -70,7 +61,7 @@ class TimerQueue:
         self.clock = clock
         self.due: float = FAR  # the clock's time of the first bucket; read without the lock as a hint
         self._buckets: dict[int, list[Timer]] = {}
-        self._ticks: SortedList[int] | None = None  # the keys of `_buckets`; not there before the first
+        self._ticks = SortedList()  # the keys of `_buckets`
         self._entries = 0  # in all buckets, dead ones included
         self._most = SPARE  # entries at which it is time to look for dead ones
         self._dead = 0  # about: entries that were disarmed, counted without the lock
@@ -104,8 +95,6 @@ class TimerQueue:
             bucket.append(timer)
             return
         self._buckets[tick] = [timer]
-        if self._ticks is None:
-            self._ticks = _sorted(())
         self._ticks.add(tick)
         at = tick / TICKS_PER_SECOND
         if at < self.due:
@@ -141,7 +130,7 @@ class TimerQueue:
                 living[tick] = kept
                 entries += len(kept)
         self._buckets = living
-        self._ticks = _sorted(living)
+        self._ticks = SortedList(living)
         self._entries = entries
         self._most = 2 * entries + SPARE
         self._dead = 0

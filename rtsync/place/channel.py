@@ -43,7 +43,7 @@ from weakref import WeakValueDictionary
 from rtsync.current import let_go
 from rtsync.errors import ContractError
 from rtsync.evt import BaseEvt, Evt, Wrap
-from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
+from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give, has_living
 from scheduler import Parking, defer, direct, linger, nested, poller_here
 from scheduler.io_thread import io_poller
 from scheduler.poller import END, READ, WRITE
@@ -242,7 +242,7 @@ class End(BaseEvt):
 
     def has_waiters(self) -> bool:
         """Whether a task waits here for what may still come. Any OS thread."""
-        return not self.gone and any(entry[0] for entry in list(self._waiters))
+        return not self.gone and has_living(self._waiters)
 
     def _unwatch(self) -> None:
         """Nobody waits, or for nothing."""

@@ -49,7 +49,7 @@ from scheduler.io_thread import io_poller
 from scheduler.poller import END, READ, WRITE
 
 from .log import log
-from .message import ATOMS, MARSHAL, PICKLE, attachable, pack, unpack
+from .message import ATOMS, MARSHAL, PICKLE, SIZED, attachable, pack, unpack
 from .packet import EMPTY, FULL, GONE, INLINE, SEND_FLAGS, SENT, Fd, Packet, Pipe, peek, receive, transmit
 
 _AGAIN = 0.05
@@ -427,7 +427,13 @@ class PlaceChannel(Evt):
         large one; nothing is sent then. Source: Racket Reference, ``place-channel-put``."""
         end = self._end
         packet: Packet | bytes | None = None
-        if type(message) in ATOMS and not end._outgoing and not end.mute:
+        kind = type(message)
+        if (
+            kind in ATOMS
+            and (kind not in SIZED or len(message) <= INLINE)
+            and not end._outgoing
+            and not end.mute
+        ):
             # `pack` and `send` written out, for a third of the time. No lock: the socket has its own, and
             # whoever has put something before, in this thread, sees that it is queued.
             packet = dumps(message, MARSHAL)

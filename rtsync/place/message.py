@@ -44,6 +44,9 @@ _OUT_OF_BAND: Final = 1 << 12
 ATOMS: Final[frozenset[type]] = frozenset({NoneType, bool, bytes, complex, float, int, str})
 """Types of plain values without parts; up to `INLINE` bytes of one go marshalled."""
 
+SIZED: Final[frozenset[type]] = frozenset({bytes, str})
+"""Those that may well be longer, which is to be known before they are copied."""
+
 MARSHAL: Final = 2
 """The version without references, which mark the first byte."""
 
@@ -349,6 +352,14 @@ def beside(buffers: list[memoryview]) -> Callable[[PickleBuffer], bool]:
     return large
 
 
+class _Pieces:
+    """What a pickler writes, uncopied: large bytes objects in a message come here as they are."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.write = self.pieces.append
+
+
 class _Pickler(Attaching, pickle.Pickler):
     def __init__(self, file: Any, buffers: list[memoryview]) -> None:
         Attaching.__init__(self)
@@ -376,7 +387,10 @@ def pack(
     """``message`` as a packet, or as a bare pickle. ``ContractError`` if it may not be sent, and ``OSError``
     if there is no room for it; nothing has been sent then."""
     try:
-        if type(message) in ATOMS:
+        kind = type(message)
+        if kind in ATOMS:
+            if kind in SIZED and len(message) > INLINE:
+                return _pack(message, 0, private)
             data = marshal.dumps(message, MARSHAL)
             if len(data) <= INLINE:
                 return data
@@ -395,12 +409,12 @@ def pack(
 
 
 def _pack(message: Any, found: int, private: bool) -> Packet:
-    file = io.BytesIO()
+    file = _Pieces()
     buffers: list[memoryview] = []
     pickler = (_CoercingPickler if found & BYTEARRAYS else _Pickler)(file, buffers)
     pickler.dump(message)
     own_ways = bool(found & (OF_MAIN | BYTEARRAYS))
-    return Packet.of(file.getvalue(), buffers, pickler.attachments, own_ways=own_ways, private=private)
+    return Packet.of(file.pieces, buffers, pickler.attachments, own_ways=own_ways, private=private)
 
 
 def pack_own(message: Any, pickler_type: Any = _Pickler) -> Packet:

@@ -130,27 +130,30 @@ class Packet:
     @classmethod
     def of(
         cls,
-        stream: bytes,
+        stream: bytes | Sequence[bytes],
         buffers: Sequence[memoryview] = (),
         attachments: Sequence[Attachment] = (),
         *,
         own_ways: bool = False,
         private: bool = False,
     ) -> Packet:
-        """A packet with copies of the buffers; in memory of this process if ``private`` (it will wait for
-        long, and shared memory costs a descriptor). ``OSError`` when there is no room for it."""
+        """A packet with copies of the pickle ``stream``, which may come in pieces, and of the buffers; in
+        memory of this process if ``private`` (it will wait for long, and shared memory costs a descriptor).
+        ``OSError`` when there is no room for it."""
         self = cls.__new__(cls)
         self.attachments = attachments
         self.own_ways = own_ways
-        self.lengths = (*(buffer.nbytes for buffer in buffers), len(stream))
+        pieces = [stream] if isinstance(stream, bytes) else stream
+        pickled = sum(map(len, pieces))
+        self.lengths = (*(buffer.nbytes for buffer in buffers), pickled)
+        blocks: list[memoryview] = []
+        body: bytes | Segment
         if not buffers:
-            body = (
-                stream
-                if private or len(stream) <= INLINE
-                else lending.written([memoryview(stream)], len(stream))
-            )
+            if private or pickled <= INLINE:
+                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            else:
+                body = lending.written([memoryview(piece) for piece in pieces], pickled)
         else:
-            blocks: list[memoryview] = []
             total = 0
             for buffer in buffers:
                 blocks.append(buffer)
@@ -158,8 +161,8 @@ class Packet:
                 if rest := -total % _ALIGNED:
                     blocks.append(memoryview(bytes(rest)))
                     total += rest
-            blocks.append(memoryview(stream))
-            total += len(stream)
+            blocks += [memoryview(piece) for piece in pieces]
+            total += pickled
             body = b"".join(blocks) if private or total <= INLINE else lending.written(blocks, total)
         self._body = body
         return self

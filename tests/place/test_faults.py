@@ -85,6 +85,15 @@ async def test_an_end_sent_to_a_place_that_dies_before_it_receives_it_is_gone():
 
 
 @pytest.mark.rtsync(workers=2)
+async def test_a_place_that_closes_its_standard_streams_goes_on_and_ends_with_0():
+    p = start("closes_its_streams")
+    assert await p.put_get("x") == "x"
+    assert await p.put_get([b"y" * 100_000]) == [b"y" * 100_000]
+    p.put(None)
+    assert await p.wait() == 0
+
+
+@pytest.mark.rtsync(workers=2)
 async def test_a_dozen_places_at_once():
     places = [start("echo") for _ in range(12)]
     for n, p in enumerate(places):

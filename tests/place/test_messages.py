@@ -368,3 +368,17 @@ async def test_no_thread_asyncio_or_other_object_of_a_process_is_allowed():
             assert not is_place_message_allowed([value])
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize("value", [b"x" * 3_000_000, "é" * 2_000_000], ids=["bytes", "str"])
+def test_large_plain_values_arrive(value):
+    assert sent(value) == value
+
+
+def test_large_bytes_are_not_copied_before_they_are_written_into_shared_memory():
+    from rtsync.place import message
+
+    large = b"x" * 1_000_000
+    file = message._Pieces()
+    message._Pickler(file, []).dump([large, "and", large[:10]])
+    assert any(piece is large for piece in file.pieces)

@@ -47,6 +47,18 @@ async def waits_for_nothing(channel):
             channel.put("Deadlock")
 
 
+async def closes_its_streams(channel):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+    for fd in range(3):
+        try:
+            os.close(fd)
+        except OSError:  # by the stream
+            pass
+    while (message := await channel.get()) is not None:
+        channel.put(message)
+
+
 async def returns(channel):
     return 5
 

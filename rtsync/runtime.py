@@ -327,12 +327,12 @@ class Runtime(scheduler.Runtime):
             self.all_idle()
             and not self.os_threads.active
             and not self.os_threads.timed
-            and not self.timers.armed
+            and not self.timers.waits()
             and not self.poller.waits()
             and not self.poller.dispatching
             and not self.has_work()
             and not outside
-            and all(pool.rests() and not pool.timers.armed for pool in self.pools)
+            and all(pool.rests() and not pool.timers.waits() for pool in self.pools)
         )
 
     def nothing_runs(self) -> None:
@@ -340,9 +340,9 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.armed or self.os_threads.timed or outside or self._awaits_io():
+        if main is None or self.timers.waits() or self.os_threads.timed or outside or self._awaits_io():
             return
-        if any(pool.timers.armed for pool in self.pools):
+        if any(pool.timers.waits() for pool in self.pools):
             return
         waiter = main.waiter
         turns = self.turns()

@@ -58,6 +58,9 @@ class Runtime:
     home: Runtime
     """The place: this runtime itself, or the one that it is a pool of."""
 
+    can_linger = True
+    """Whether steps may wait for a moment of real time: see `scheduler.linger`."""
+
     def __init__(self, workers: int | None = None, *, name: str = "rtsync", seed: int | None = None) -> None:
         """``workers`` OS threads (default: the processors this process may use), started on demand.
         ``seed`` fixes the pseudo-random choices of each worker."""

@@ -14,6 +14,7 @@ from os import read
 from typing import Any, Final
 from weakref import ref
 
+from rtsync.current import let_go
 from rtsync.errors import check_count, check_seconds, refuse
 from rtsync.evt import Evt
 from rtsync.waiter import NOT_READY, RETRY, give
@@ -208,6 +209,7 @@ class InputPort(Port):
             try:
                 value = yield waiter, lock
             except BaseException:
+                let_go(waiter, lock)
                 self._left()
                 raise
             if type(value) is bytes:

@@ -22,7 +22,8 @@ from inspect import markcoroutinefunction
 from os import write
 from typing import Any, Final
 
-from rtsync.errors import check_count, refuse
+from rtsync.current import let_go
+from rtsync.errors import check_at_most_one, check_count, refuse
 from rtsync.evt import Evt, guard
 from rtsync.waiter import NOT_READY, RETRY
 from scheduler import Parking, direct
@@ -147,6 +148,7 @@ class OutputPort(Port):
         Source: Racket Reference, ``file-stream-buffer-mode``."""
         if not mode:
             return self._mode
+        check_at_most_one("buffering", mode)
         self._mode = check_mode("buffering", mode[0])
         return None
 
@@ -194,6 +196,7 @@ class OutputPort(Port):
                 try:
                     value = yield waiter, lock
                 except BaseException:
+                    let_go(waiter, lock)
                     self._left()
                     raise
                 if value is RETRY:
@@ -209,6 +212,7 @@ class OutputPort(Port):
             value = NOT_READY
             lock.acquire()
 
+    _write.__name__, _write.__qualname__ = "write", "OutputPort.write"  # for warnings
     _write_bytes_avail = performing("OutputPort.write_bytes_avail")
     _flush = performing("OutputPort.flush")
     _finish_closing = performing("OutputPort.close")
@@ -692,7 +696,7 @@ class Closing:
 
 def check_mode(operation: str, mode: object) -> str:
     """Refuse what is no buffer mode."""
-    if mode in _MODES and isinstance(mode, str):
+    if isinstance(mode, str) and mode in _MODES:
         return mode
     kind = ValueError if isinstance(mode, str) else TypeError
     raise refuse(operation, "mode", f"one of {', '.join(map(repr, _MODES))}", mode, kind)

@@ -291,6 +291,7 @@ TABLE = [
         TypeError,
         "write: data must be a string or bytes, got None",
     ),
+    (lambda: OutputPort(io.BytesIO()).buffering("line", "none"), TypeError, "buffering: takes at most one"),
     (lambda: OutputPort(io.BytesIO()).buffering("no"), ValueError, "buffering: mode must be one of 'block'"),
     (lambda: pipe(0), ValueError, f"pipe: limit {NUMBER}, got 0"),
     (lambda: open_input(5), TypeError, "open_input: path must be a path, got 5"),

@@ -102,6 +102,7 @@ def thread(
     if not coroutine:
         runtime.os_threads.start(made)
     elif driver.key == made.key and not driver.next and group is None:  # `Task.ready`, its usual case
+        made.worker = driver
         driver.next.append(made)
     else:
         made.ready()

@@ -49,6 +49,7 @@ class Thread(Controlled, BaseEvt):
         self.value = None
         self.pending = 0
         self.waiter = None
+        self.worker = None
         self._custodians = custodian
         self._lock = RLock()
         self._mail = None

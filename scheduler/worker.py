@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from _thread import RLock
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -77,11 +78,14 @@ class Seat:
         worker = Worker(self._runtime, self._index, self._extra)
         worker.searching = self.searching
         here.driver = worker
+        worker.seated.acquire()
         try:
             if worker.key == self._key and self._runtime.entered(worker):
                 worker.run()
         finally:
             del here.driver
+            worker.seated.release()
+            worker.hand_over()  # what a clean-up has made ready since it left its loop
             worker.task = None
             self._runtime.left(worker)
 
@@ -107,6 +111,7 @@ class Worker:
         "queue",
         "runtime",
         "searching",
+        "seated",
         "settling",
         "steals",
         "steps",
@@ -131,6 +136,7 @@ class Worker:
         self.attention = 0  # others: bits are set under runtime.lock
         self.parker = threading.Lock()  # held; a permit to go on is its release
         self.parker.acquire()
+        self.seated = RLock()  # held by its OS thread while it takes tasks: see Task.ready
         self.gate = threading.Lock()  # see scheduler.place_lock
         self.settling: Task | None = None  # the owner of the place lock that `_alone` sees through
         self.os_thread = threading.current_thread()

@@ -10,7 +10,9 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
+from scheduler.timers import Timer
 
+from .current import let_go
 from .errors import check_seconds, is_number, refuse
 from .evt import BaseEvt, Evt, LocalEvt
 from .sync import Deadline
@@ -110,11 +112,13 @@ def _sleep(secs: float) -> Generator[Parking, Any]:
     while True:
         waiter: list[Any] = []
         timers.lock.acquire()
-        timer = timers.arm(deadline, waiter)
+        timer = Timer(waiter)
+        timers.insert(timer, deadline)
         try:
             if (yield waiter, timers.lock) is not RETRY:
                 return
         except BaseException:
+            let_go(waiter, timers.lock)
             timers.disarm(timer)
             raise
         timers.disarm(timer)

@@ -19,7 +19,7 @@ from scheduler.safepoint import transparent
 from scheduler.task import runtimes
 
 from .control import ALIVE, FAILED, KILL, KILLED, RESULT, Controlled
-from .current import current
+from .current import current, let_go
 from .errors import ContractError, ThreadDead, ThreadKilled, check_callable
 from .evt import BaseEvt, Evt, Latch, Tail, settle
 from .mailbox import Mailbox
@@ -108,6 +108,7 @@ class Thread(Controlled, BaseEvt):
                 if (yield waiter, lock) is RETRY:
                     self._leave(waiter)
             except BaseException:
+                let_go(waiter, lock)
                 self._leave(waiter)
                 raise
         if self._state == RESULT:
@@ -130,6 +131,7 @@ class Thread(Controlled, BaseEvt):
                 if (yield waiter, lock) is not RETRY:
                     return
             except BaseException:
+                let_go(waiter, lock)
                 self._leave(waiter)
                 raise
             self._leave(waiter)
@@ -291,6 +293,9 @@ class Thread(Controlled, BaseEvt):
             if self._mail is None:  # a finalizer that sends may have made it meanwhile
                 self._mail = made
         return self._mail
+
+
+Thread._wait.__name__, Thread._wait.__qualname__ = "wait", "Thread.wait"  # for warnings
 
 
 def current_thread() -> Thread:

@@ -165,6 +165,18 @@ def test_importing_starts_nothing(script):
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
+@pytest.mark.parametrize("module", ["aio", "atomic", "place", "ports", "racket", "testing"])
+def test_one_import_is_enough_for_all(script, module):
+    done = script(
+        f"""
+        import rtsync as rt
+
+        print("{module}" in dir(rt), rt.{module}.__name__)
+        """
+    )
+    assert (done.stdout, done.stderr) == (f"True rtsync.{module}\n", "")
+
+
 # -- fork ------------------------------------------------------------------------------------------
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -348,9 +360,11 @@ def test_keyboard_interrupt_ends_run_and_all_clean_up_runs(script):
         import os, signal, threading
         import rtsync
 
+        never = rtsync.Channel()  # known here: else it would be garbage, and so the thread
+
         async def blocked():
             try:
-                await rtsync.Channel().get()
+                await never.get()
             finally:
                 print("blocked: clean")
 

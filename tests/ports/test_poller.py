@@ -182,6 +182,46 @@ def test_the_first_after_there_were_none_nudges_whoever_does_not_sleep_here(kind
     poller.close()
 
 
+def test_an_enrolment_nudges_again_when_all_others_have_gone(kind, pair):
+    """The one that waits may have gone to sleep elsewhere meanwhile."""
+    nudges = []
+    poller = kind(lambda: nudges.append(None))
+    seen = [Seen(sock) for sock in pair]
+    for watched in seen:
+        poller.want(watched, READ)
+    for watched in seen:
+        poller.drop(watched, watched.fd)
+    poller.want(seen[0], READ)
+    assert len(nudges) == 2
+    poller.close()
+
+
+def test_a_descriptor_is_watched_that_comes_when_a_worker_sleeps_because_there_are_none(connected):
+    """An OS-backed thread makes the only enrolment while all workers are idle, after others have come and
+    gone."""
+
+    async def main():
+        for port in await connected():
+            port.abort()
+        await sync(idle())  # the workers are asleep; nothing is enrolled
+        one, two = socket.socketpair()
+        inp, out = socket_ports(one)
+
+        def read():
+            return block_on(inp.read_bytes_avail())
+
+        reader = thread(read)
+        await sync(idle())
+        two.send(b"x")
+        assert await reader.join() == b"x"
+        two.close()
+        inp.abort()
+        out.abort()
+
+    for workers in (1, 2):
+        run(main, workers=workers)
+
+
 def test_a_sleeper_can_be_interrupted(poller, pair):
     seen = Seen(pair[0])
     poller.want(seen, READ)

@@ -336,7 +336,7 @@ class Runtime(scheduler.Runtime):
             and not self.poller.waits()
             and not self.poller.dispatching
             and not self.has_work()
-            and not outside
+            and not self.awaits_outside()
             and all(pool.rests() and not pool.timers.waits() for pool in self.pools)
         )
 
@@ -345,7 +345,9 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.waits() or self.os_threads.timed or outside or self._awaits_io():
+        if main is None or self.timers.waits() or self.os_threads.timed or self._awaits_io():
+            return
+        if self.awaits_outside():
             return
         if any(pool.timers.waits() for pool in self.pools):
             return
@@ -361,6 +363,10 @@ class Runtime(scheduler.Runtime):
         except IndexError:
             return
         main.raise_in(Deadlock(report))
+
+    def awaits_outside(self) -> bool:
+        """Whether another process may wake somebody here, although nothing in this one runs."""
+        return bool(outside)
 
     def _awaits_io(self) -> bool:
         """Whether a descriptor may wake somebody. Who dispatches claims waiters one after the other: they are

@@ -27,7 +27,7 @@ from .errors import BadYield
 from .linger import MOMENT
 from .safepoint import base
 from .task import Task, here
-from .timers import TimerQueue
+from .timers import FAR, TimerQueue
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -156,15 +156,13 @@ class Worker:
     def may_linger(self) -> bool:
         """See `scheduler.linger`: whether a wait of a moment inside this step keeps nobody from anything."""
         runtime = self.runtime
-        return not (
-            self.next
-            or self.queue
-            or self.attention & ~PING
-            or runtime.injected
-            or (runtime.poller.busy and not runtime.poller.sleeper)
-            or not runtime.can_linger
-            or runtime.timers.due <= self.clock() + MOMENT
-        )
+        if self.next or self.queue or self.attention & ~PING or runtime.injected or not runtime.can_linger:
+            return False
+        poller = runtime.poller
+        if poller.busy and not poller.sleeper:
+            return False
+        due = self.timers.due
+        return due == FAR or due > self.clock() + MOMENT
 
     # -- in the worker's own OS thread from here on --------------------------------------------
 

@@ -112,6 +112,11 @@ class PlaceRuntime(Runtime):
         super().__init__(name="place")
         self._creator = creator
 
+    def awaits_outside(self) -> bool:
+        """The creator, without whom we would not be here, may break the main thread."""
+        main = self.main
+        return super().awaits_outside() or (main is not None and main._breakable())
+
     def exited(self, error: SystemExit) -> None:
         """See `Runtime.exited`."""
         self._creator.leave(_completion(error.code))

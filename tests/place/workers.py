@@ -25,6 +25,28 @@ def echo_plain(channel):
         channel.put(message)
 
 
+async def waits_for_a_break(channel):
+    """Nothing in this process can wake it, nor can the other end of a channel that is gone."""
+    one, other = rt.place.place_channel()
+    del other
+    channel.put("ready")
+    try:
+        await one.get()
+    except rt.Break as error:
+        channel.put(type(error).__name__)
+
+
+async def waits_for_nothing(channel):
+    """As `waits_for_a_break`, which cannot come."""
+    one, other = rt.place.place_channel()
+    del other
+    with rt.breaks(False):
+        try:
+            await one.get()
+        except rt.Deadlock:
+            channel.put("Deadlock")
+
+
 async def returns(channel):
     return 5
 

@@ -163,7 +163,12 @@ class Runtime(scheduler.Runtime):
                 made.append(error)
             bell.release()
 
-        self.inject(Task(self, begin(), copy_context()))
+        coro = begin()
+        try:
+            self.inject(Task(self, coro, copy_context()))
+        except BaseException:  # not even one worker could be started
+            coro.close()
+            raise
         bell.acquire()
         if isinstance(made[0], BaseException):
             raise made[0]

@@ -54,28 +54,32 @@ TURN = 64  # others wait for the turn that the worker of a pool has: see runtime
 class Seat:
     """A place in the pool that no worker has taken yet: waking it starts one."""
 
-    __slots__ = ("_extra", "_index", "_key", "_runtime", "searching")
+    __slots__ = ("_index", "_key", "_runtime", "extra", "searching")
 
     def __init__(self, runtime: Runtime, index: int, extra: bool = False) -> None:
         self._runtime = runtime
         self._key = runtime.key
         self._index = index
-        self._extra = extra
+        self.extra = extra
         self.searching = False
 
     def unpark(self) -> None:
         """Start the OS thread. By whoever took us out of ``runtime.idle``."""
-        kind = "extra" if self._extra else "worker"
+        kind = "extra" if self.extra else "worker"
         os_thread = threading.Thread(
             target=self._main, name=f"{self._runtime.name}-{kind}-{self._index}", daemon=True
         )
         self._runtime.seated(os_thread)
-        os_thread.start()
+        try:
+            os_thread.start()
+        except RuntimeError:  # the system has none left
+            if not self._runtime.goes_without(self, os_thread):
+                raise
 
     def _main(self) -> None:
         # Made here, not before: a worker's objects are to be owned by its own OS thread, for which
         # counting references to them is cheap (20 ns instead of 60 ns for each look at a field).
-        worker = Worker(self._runtime, self._index, self._extra)
+        worker = Worker(self._runtime, self._index, self.extra)
         worker.searching = self.searching
         here.driver = worker
         worker.seated.acquire()

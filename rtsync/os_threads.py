@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from . import asyncgens
+
 if TYPE_CHECKING:
     from scheduler import TimerQueue
 
@@ -60,6 +62,7 @@ class OsThreads:
             # Another one has taken it meanwhile.
 
     def _main(self) -> None:
+        asyncgens.watch(self.runtime)
         while True:
             with self._condition:
                 self._idle += 1

@@ -23,6 +23,7 @@ from scheduler import Task, block, current_driver, defer
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from . import asyncgens
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
@@ -229,6 +230,14 @@ class Runtime(scheduler.Runtime):
         self.close()
 
     # -- for the rest of the library ---------------------------------------------------------------
+
+    def entered(self, worker: scheduler.Worker) -> bool:
+        asyncgens.watch(self)
+        return super().entered(worker)
+
+    def close_generator(self, agen: Any) -> None:
+        """See `rtsync.asyncgens`."""
+        asyncgens.close_later(self, agen)
 
     def wall_time(self) -> float:
         """Seconds since the epoch."""

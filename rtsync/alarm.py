@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
+from scheduler.timers import Timer
 
 from .current import let_go
 from .errors import check_seconds, is_number, refuse
@@ -111,7 +112,8 @@ def _sleep(secs: float) -> Generator[Parking, Any]:
     while True:
         waiter: list[Any] = []
         timers.lock.acquire()
-        timer = timers.arm(deadline, waiter)
+        timer = Timer(waiter)
+        timers.insert(timer, deadline)
         try:
             if (yield waiter, timers.lock) is not RETRY:
                 return

@@ -336,12 +336,12 @@ class Runtime(scheduler.Runtime):
             self.all_idle()
             and not self.os_threads.active
             and not self.os_threads.timed
-            and not self.timers.armed
+            and not self.timers.waits()
             and not self.poller.waits()
             and not self.poller.dispatching
             and not self.has_work()
             and not outside
-            and all(pool.rests() and not pool.timers.armed for pool in self.pools)
+            and all(pool.rests() and not pool.timers.waits() for pool in self.pools)
         )
 
     def nothing_runs(self) -> None:
@@ -349,9 +349,9 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.armed or self.os_threads.timed or outside or self._awaits_io():
+        if main is None or self.timers.waits() or self.os_threads.timed or outside or self._awaits_io():
             return
-        if any(pool.timers.armed for pool in self.pools):
+        if any(pool.timers.waits() for pool in self.pools):
             return
         waiter = main.waiter
         turns = self.turns()
@@ -390,6 +390,9 @@ class Runtime(scheduler.Runtime):
 
     def own_os_threads(self) -> set[threading.Thread]:
         ours = super().own_os_threads() | self.os_threads.own
+        loop = None if self._asyncio is None else self._asyncio.resting()
+        if loop is not None:
+            ours.add(loop)
         return ours.union(*(pool.own_os_threads() for pool in self.pools))
 
 

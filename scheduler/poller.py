@@ -12,8 +12,8 @@ a descriptor is registered there for one report at a time and for the directions
 dozen steps and before they go idle. Both may happen at once. A wake-up that was meant for the sleeper may be
 seen by one who glances, who then passes it on.
 
-While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; the descriptors
-of the poller itself are made with the first enrolment.
+While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; who enrols a
+descriptor then nudges it. The descriptors of the poller itself are made with the first enrolment.
 
 `waiting` and `Enrolment.reader` hold those for whom some task waits, strongly: such a task is not garbage.
 All other enrolled ones are only known weakly, so that one that nobody uses any more can be collected, which
@@ -22,12 +22,14 @@ closes it.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import selectors
 import socket
 import sys
 import threading
+import time
 import weakref
 from _thread import RLock
 from collections import deque
@@ -36,6 +38,11 @@ from typing import Any, Protocol
 
 from .refcount import shared
 from .task import current_driver
+
+_AGAIN = 0.05
+"""Seconds after which a descriptor is enrolled for which the system had no room."""
+
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 
 READ = 1
 WRITE = 2
@@ -87,7 +94,8 @@ class Poller:
     """What the two kinds share."""
 
     def __init__(self, nudge: Callable[[], object] | None = None) -> None:
-        """``nudge()`` is called when the first descriptor is enrolled, for one that sleeps elsewhere."""
+        """``nudge()`` is called when a descriptor is enrolled where there was none, for one that sleeps
+        elsewhere."""
         self._lock = RLock()
         self._nudge = nudge
         self._known: dict[int, Enrolment] = {}
@@ -176,6 +184,12 @@ class Poller:
             self.busy = len(self._known)
         return found
 
+    def _call_here(self) -> None:
+        """There is a descriptor where there was none, so the sleeper may sleep elsewhere. Not under _lock:
+        ``busy`` is published; now check. See `Runtime.park` for the other side."""
+        if not self.sleeper and self._nudge is not None:
+            self._nudge()
+
     def _forget(self, watched: Watched, fd: int) -> bool:
         """Whether it was known. Holds _lock."""
         known = self._known.get(fd)
@@ -211,12 +225,6 @@ class EpollPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            first = self._epoll is None
-            if first:
-                self._epoll = shared(select.epoll())
-                self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-                # Edge-triggered too: it need never be read.
-                self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
             known = self._known.get(watched.fd)
             enrolled = known is not None and known.watched() is watched
             # Writing is asked for with the first write that does not go through: most never have to wait, and
@@ -229,26 +237,59 @@ class EpollPoller(Poller):
                 mask |= select.EPOLLIN
             if asked & WRITE:
                 mask |= select.EPOLLOUT
+            alone = not self.busy
             # Before the kernel knows: who polls may be told at once, and has to know whom it is about.
             enrolment = self._remember(watched)
             try:
+                if self._epoll is None:
+                    alone = True
+                    self._create()
                 if enrolled:
-                    self._epoll.modify(watched.fd, mask)
+                    try:
+                        self._epoll.modify(watched.fd, mask)
+                    except FileNotFoundError:  # there was no room for it
+                        self._epoll.register(watched.fd, mask)
                 else:
                     try:
                         self._epoll.register(watched.fd, mask)
                     except FileExistsError:  # somebody closed the descriptor behind its owner's back
                         self._epoll.modify(watched.fd, mask)
-            except BaseException:
-                self._forget(watched, watched.fd)
-                raise
-        if first and self._nudge is not None:
-            self._nudge()
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    self._forget(watched, watched.fd)
+                    raise
+                # Who waits is in the middle of something, under locks; it waits until there is room.
+                again = threading.Timer(_AGAIN, self._want_again, (weakref.ref(watched), what))
+                again.daemon = True
+                again.start()
+        if alone and self._epoll is not None:
+            self._call_here()
         return enrolment
+
+    def _create(self) -> None:
+        """Holds _lock."""
+        epoll = select.epoll()
+        try:
+            wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            # Edge-triggered too: it need never be read.
+            epoll.register(wake, select.EPOLLIN | select.EPOLLET)
+        except OSError:
+            epoll.close()
+            raise
+        self._wake = wake
+        self._epoll = shared(epoll)
+
+    def _want_again(self, ref: weakref.ref[Watched], what: int) -> None:
+        """The system had no room; by now it may have."""
+        watched = ref()
+        if watched is not None:
+            known = self._known.get(watched.fd)
+            if known is not None and known.watched() is watched:
+                self.want(watched, what)
 
     def drop(self, watched: Watched, fd: int) -> None:
         with self._lock:
-            if self._forget(watched, fd):
+            if self._forget(watched, fd) and self._epoll is not None:
                 try:
                     self._epoll.unregister(fd)
                 except OSError:  # closed behind its owner's back
@@ -257,6 +298,8 @@ class EpollPoller(Poller):
     def wait(self, timeout: float | None) -> Any:
         epoll = self._epoll
         if epoll is None:
+            if self.busy:  # there was no room for it
+                time.sleep(_AGAIN if timeout is None else min(timeout, _AGAIN))
             return ()
         try:
             return epoll.poll(timeout, 256)
@@ -277,26 +320,27 @@ class EpollPoller(Poller):
         return self.dispatch(ready)
 
     def dispatch(self, ready: Any) -> bool:
-        found = False
         known = self._known
         plain = READ_ONLY
+        missing = 0
         driver = current_driver()
         key = 0 if driver is None else driver.key  # no task's, unless it is a worker's
-        queue: Any = driver.queue if key else None
+        queue: Any = driver.queue if key else []
+        append = queue.append
         self.dispatching.append(None)
         for fd, flags in ready:
             try:
                 enrolment = known[fd]
             except KeyError:  # the wake-up, or dropped meanwhile
+                missing += 1
                 continue
-            found = True
             told: Any = enrolment.reader
             try:
                 if told is not None and flags == plain:  # the usual case, with nobody in between
                     task = told.on_data()
                     if task is not None:
                         if task.key == key and task.queues:
-                            queue.append(task)
+                            append(task)
                         else:
                             task.ready()
                 elif (told := enrolment.watched()) is not None:
@@ -307,7 +351,7 @@ class EpollPoller(Poller):
         if queue and driver.runtime.idle and len(queue) + len(driver.next) > 1:
             driver.runtime.wake()
         self.dispatching.pop()
-        return found
+        return len(ready) > missing
 
     def interrupt(self) -> None:
         if self._wake >= 0:
@@ -347,20 +391,19 @@ class SelectorPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            first = self._selector is None
-            if first:
+            if self._selector is None:
                 self._wake_in, self._wake_out = socket.socketpair()
                 self._wake_in.setblocking(False)
                 self._wake_out.setblocking(False)
                 self._selector = self._make()
                 self._selector.register(self._wake_in, selectors.EVENT_READ)
+            alone = not self.busy
             enrolment = self._remember(watched)
             self._changes.append((watched, what))
         # publish (append above), then check: who selects applies the changes before it does
-        if not first:
-            self.interrupt()
-        elif self._nudge is not None:
-            self._nudge()
+        self.interrupt()
+        if alone:
+            self._call_here()
         return enrolment
 
     def drop(self, watched: Watched, fd: int) -> None:

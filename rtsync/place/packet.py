@@ -10,7 +10,8 @@ place that is elsewhere gets the same pickles, buffers and attachments by other 
 On one machine a channel is a pair of connected sockets of the kind SEQPACKET, which keep the boundaries of
 messages, so that several processes may hold the same end. A packet is one message on it:
 
-* a pickle of up to `INLINE` bytes without anything beside it goes as it is (it begins with 0x80);
+* a pickle of up to `INLINE` bytes without anything beside it goes as it is (it begins with 0x80), and so does
+  a single plain value, marshalled, which takes a fraction of the time (it begins with a letter);
 * otherwise a head says how long the pickle and the buffers are and what is attached. If all that is longer
   than `INLINE` it goes into a segment of shared memory, and only its descriptor through the socket.
 
@@ -41,12 +42,15 @@ MOST_ATTACHED: Final = 250
 _LONGEST: Final = INLINE + (1 << 15)  # with its head, the longest message on a socket
 _ROOM: Final = socket.CMSG_SPACE(array("i").itemsize * (MOST_ATTACHED + 3))
 _ALIGNED: Final = 64  # buffers begin at multiples of this
-_HEAD: Final = 0x01  # the first byte of a packet that has a head; pickles begin with 0x80
+_HEAD: Final = 0x01  # the first byte of a packet that has a head
 
-_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+SEND_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _BUSY: Final = {errno.EAGAIN, errno.EWOULDBLOCK}
 _LATER: Final = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 _GONE: Final = {errno.EPIPE, errno.ENOTCONN, errno.ECONNREFUSED}
+
+_LONGEST_META: Final = 1 << 14  # bytes that a head may say
+_FAR_HEAD: Final = 0x02  # of one that says more: that is in shared memory, the last thing attached
 
 
 class Holder(Protocol):
@@ -201,18 +205,23 @@ class Packet:
             return [body], holders  # type: ignore[list-item]
         kinds = [(attachment.kind, attachment.info) for attachment in self.attachments]
         meta = marshal.dumps((self.lengths, kinds, shared, self.own_ways))
-        head = bytes((_HEAD,)) + len(meta).to_bytes(4, "little") + meta
+        size = len(meta).to_bytes(4, "little")
+        if len(meta) <= _LONGEST_META:
+            head = bytes((_HEAD,)) + size + meta
+        else:  # there are very many buffers, or much is known of what is attached
+            head = bytes((_FAR_HEAD,)) + size
+            holders.append(lending.written([memoryview(meta)], len(meta)))
         return ([head] if shared else [head, body]), holders  # type: ignore[list-item]
 
 
 def _send(sock: socket.socket, parts: Sequence[Any], holders: Sequence[Holder]) -> None:
     if holders:
         fds = array("i", [holder.fileno() for holder in holders])
-        sock.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)], _FLAGS)
+        sock.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)], SEND_FLAGS)
     elif len(parts) == 1:
-        sock.send(parts[0], _FLAGS)
+        sock.send(parts[0], SEND_FLAGS)
     else:
-        sock.sendmsg(parts, (), _FLAGS)
+        sock.sendmsg(parts, (), SEND_FLAGS)
 
 
 def _remade(
@@ -248,7 +257,7 @@ def transmit(sock: socket.socket, packet: Packet | bytes) -> Any:
     while True:
         try:
             if type(packet) is bytes:
-                sock.send(packet, _FLAGS)
+                sock.send(packet, SEND_FLAGS)
             else:
                 _send(sock, *packet.wire())  # type: ignore[union-attr]
         except OSError as error:
@@ -284,7 +293,7 @@ def receive(sock: socket.socket) -> Any:
             raise
         if not data:
             return GONE
-        if data[0] != _HEAD:
+        if data[0] > _FAR_HEAD:
             return data
         return _open(data, _holders(ancillary), flags)
 
@@ -309,15 +318,27 @@ def _holders(ancillary: Sequence[tuple[int, int, bytes]]) -> list[Fd]:
     return [Fd(fd) for fd in fds]
 
 
+def _no_room(number: str) -> OSError:
+    return OSError(
+        errno.EMFILE,
+        "a message could not be received whole: this process has no room for its descriptors "
+        f"({number} of them; see ulimit -n)",
+    )
+
+
 def _open(data: bytes, holders: list[Fd], flags: int) -> Packet:
-    start = 5 + int.from_bytes(data[1:5], "little")
-    lengths, kinds, shared, own_ways = marshal.loads(data[5:start])
+    size = int.from_bytes(data[1:5], "little")
+    start = 5
+    if data[0] == _HEAD:
+        start += size
+        meta: Any = data[5:start]
+    elif flags & socket.MSG_CTRUNC:
+        raise _no_room("many")
+    else:
+        meta = Segment.from_fd(holders.pop().take()).view()[:size]
+    lengths, kinds, shared, own_ways = marshal.loads(meta)
     if len(holders) != len(kinds) + shared or flags & socket.MSG_CTRUNC:
-        raise OSError(
-            errno.EMFILE,
-            "a message could not be received whole: this process has no room for its descriptors "
-            f"({len(kinds) + shared} of them; see ulimit -n)",
-        )
+        raise _no_room(str(len(kinds) + shared))
     packet = Packet.__new__(Packet)
     packet.lengths = lengths
     packet.own_ways = own_ways

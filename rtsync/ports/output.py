@@ -156,28 +156,35 @@ class OutputPort(Port):
     def _write(self, data: bytes, flush: bool) -> Generator[Parking, Any, Any]:
         # What `performing` does, with the usual case first: nothing is pending, and there is room.
         lock = self._lock
+        value: Any
+        lock.acquire()
+        try:
+            if flush and (fd := self._free) >= 0:
+                try:
+                    sent = write(fd, data)
+                except BlockingIOError:
+                    self._ready = False
+                    self._free = -1
+                    value = NOT_READY
+                except Exception as error:
+                    self._fail(error)
+                    value = self._error
+                else:
+                    value = sent if sent == len(data) else self._rest(data, sent)
+            else:
+                value = NOT_READY
+        except BaseException:
+            lock.release()
+            raise
+        if type(value) is int:
+            lock.release()
+            return value
         request: Any = None
         while True:
-            lock.acquire()
             try:
-                value: Any = NOT_READY
-                if request is None:
-                    if flush and (fd := self._free) >= 0:
-                        try:
-                            sent = write(fd, data)
-                        except BlockingIOError:
-                            self._ready = False
-                            self._free = -1
-                        except Exception as error:
-                            self._fail(error)
-                            value = self._error
-                        else:
-                            if sent == len(data):
-                                break
-                            value = self._rest(data, sent)
-                    if value is NOT_READY:
-                        request = Write(self, data, flush)
                 if value is NOT_READY:
+                    if request is None:
+                        request = Write(self, data, flush)
                     value = request._poll()
                     if value is NOT_READY:
                         waiter: list[Any] = []
@@ -194,16 +201,16 @@ class OutputPort(Port):
                     raise
                 if value is RETRY:
                     self._left()
-                    continue
             else:
                 lock.release()
-            if type(value) is int:
-                return value
-            if type(value) is not Sent:
-                return given(value)
-            request = value
-        lock.release()
-        return sent
+            if value is not RETRY:
+                if type(value) is int:
+                    return value
+                if type(value) is not Sent:
+                    return given(value)
+                request = value
+            value = NOT_READY
+            lock.acquire()
 
     _write.__name__, _write.__qualname__ = "write", "OutputPort.write"  # for warnings
     _write_bytes_avail = performing("OutputPort.write_bytes_avail")

@@ -104,6 +104,14 @@ async def test_the_completion_value_is_what_exit_was_given_if_it_is_one():
 
 
 @pytest.mark.rtsync(workers=2)
+async def test_what_was_written_to_a_file_that_is_left_open_is_there(tmp_path):
+    p = start("leaves_a_file_open")
+    p.put(str(tmp_path / "file"))
+    assert await p.wait() == 0
+    assert (tmp_path / "file").read_text() == "written"
+
+
+@pytest.mark.rtsync(workers=2)
 async def test_an_uncaught_exception_is_reported_and_gives_1(capfd):
     p = start("fails", named="unlucky")
     assert await p.wait() == 1

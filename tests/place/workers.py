@@ -63,8 +63,8 @@ async def computes(channel):
 
 
 def computes_plainly(channel):
-    channel.put("ready")
     try:
+        channel.put("ready")
         while True:
             pass
     except rt.Break as error:
@@ -88,14 +88,15 @@ async def sleeps(channel):
 
 async def says_breaks(channel):
     """Tell which breaks come, until one of the kind ``terminate``."""
-    channel.put("ready")
-    while True:
-        try:
-            await rt.sleep(600)
-        except rt.Break as error:
-            channel.put(type(error).__name__)
-            if isinstance(error, rt.BreakTerminate):
-                return
+    with rt.breaks(False):  # the next one may come before we wait again
+        channel.put("ready")
+        while True:
+            try:
+                await rt.sync(rt.after(600), enable_break=True)
+            except rt.Break as error:
+                channel.put(type(error).__name__)
+                if isinstance(error, rt.BreakTerminate):
+                    return
 
 
 async def breakable(channel):
@@ -192,6 +193,14 @@ async def sends_by_socket(channel):
     sock = await channel.get()
     sock.sendall(b"hello")
     sock.close()
+
+
+left_open = []
+
+
+def leaves_a_file_open(channel):
+    left_open.append(open(rt.block_on(channel.get()), "w"))  # noqa: SIM115
+    left_open[0].write("written")
 
 
 async def writes_file(channel):

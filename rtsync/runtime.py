@@ -214,12 +214,17 @@ class Runtime(scheduler.Runtime):
         for end_all, members in others.items():
             end_all(members)
 
+    def start(self) -> None:
+        super().start()
+        self.os_threads.retire(False)
+
     def close(self, patience: float = 5.0) -> list[threading.Thread]:
         """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
         if self._asyncio is not None:
             self._asyncio.close(patience)
         pools, self.pools = self.pools, ()
         left = [os_thread for pool in pools for os_thread in pool.close(patience)]
+        self.os_threads.retire(True)
         return super().close(patience) + left
 
     def __enter__(self) -> Runtime:

@@ -23,6 +23,7 @@ from scheduler import Task, block, current_driver, defer
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from . import asyncgens
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
@@ -218,12 +219,17 @@ class Runtime(scheduler.Runtime):
         for end_all, members in others.items():
             end_all(members)
 
+    def start(self) -> None:
+        super().start()
+        self.os_threads.retire(False)
+
     def close(self, patience: float = 5.0) -> list[threading.Thread]:
         """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
         if self._asyncio is not None:
             self._asyncio.close(patience)
         pools, self.pools = self.pools, ()
         left = [os_thread for pool in pools for os_thread in pool.close(patience)]
+        self.os_threads.retire(True)
         return super().close(patience) + left
 
     def __enter__(self) -> Runtime:
@@ -234,6 +240,14 @@ class Runtime(scheduler.Runtime):
         self.close()
 
     # -- for the rest of the library ---------------------------------------------------------------
+
+    def entered(self, worker: scheduler.Worker) -> bool:
+        asyncgens.watch(self)
+        return super().entered(worker)
+
+    def close_generator(self, agen: Any) -> None:
+        """See `rtsync.asyncgens`."""
+        asyncgens.close_later(self, agen)
 
     def wall_time(self) -> float:
         """Seconds since the epoch."""

@@ -421,6 +421,8 @@ class Runtime:
 
         ``when`` is in seconds on the runtime's clock. While off, tracing costs nothing.
         """
+        if trace is not None and not callable(trace):
+            raise TypeError(f"set_trace: trace must be callable or None, got {trace!r}")
         with self.lock:
             self.trace = trace
             for worker in self.workers:

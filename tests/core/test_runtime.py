@@ -102,6 +102,18 @@ def test_the_os_threads_of_os_backed_threads_are_left_to_nobody():
     assert all(t.daemon for t in left)  # kept for a while, but they cannot keep the process
 
 
+def test_os_threads_without_work_are_not_kept_beyond_the_end(monkeypatch):
+    monkeypatch.setattr("rtsync.os_threads.KEEP", 1000.0)
+    with Runtime(1, name="kept") as runtime:
+        for _ in range(2):
+            runtime.run(lambda: block_on(thread(lambda: None).join()))
+        assert runtime.run(lambda: threading.current_thread().name) == "kept-thread"
+    for os_thread in os_threads("kept"):
+        os_thread.join(30)
+    assert os_threads("kept") == []
+    assert runtime.run(lambda: block_on(thread(lambda: 5).join())) == 5  # and it can be started again
+
+
 def test_a_runtime_is_usable_after_an_exception_of_main():
     async def main():
         raise ValueError

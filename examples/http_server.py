@@ -17,7 +17,9 @@ import argparse
 import mimetypes
 import os
 from http import HTTPStatus
+from math import inf
 from pathlib import Path
+from time import monotonic
 from urllib.parse import unquote, urlsplit
 
 import h11
@@ -26,7 +28,8 @@ import rtsync as rt
 from rtsync.ports import InputPort, Listener, OutputPort, PortClosed, tcp_listen
 
 PATIENCE = 30.0
-"""Seconds that a client may take to send more of a request, or to send the next."""
+"""Seconds after which a client is dropped that does not begin the next request, or does not get on with one,
+and that it may take in all for sending one."""
 
 MOST_PRIMES = 5_000_000
 CHUNK = 1 << 18
@@ -40,19 +43,21 @@ class Refused(Exception):
         self.error_status_hint = status  # as h11's errors have it
 
 
-async def serve(listener: Listener, root: Path) -> None:
+async def serve(listener: Listener, root: Path, patience: float = PATIENCE) -> None:
     """Accept connections for ever, each with a thread of its own."""
     async for inp, out in listener:
-        rt.thread(Conversation(root, inp, out).run, keep=False)
+        rt.thread(Conversation(root, inp, out, patience).run, keep=False)
 
 
 class Conversation:
     """One connection, request by request."""
 
-    def __init__(self, root: Path, inp: InputPort, out: OutputPort) -> None:
+    def __init__(self, root: Path, inp: InputPort, out: OutputPort, patience: float) -> None:
         self.root = root
         self.inp = inp
+        self.inp.timeout = self.patience = patience
         self.out = out
+        self.latest = inf  # until when the present request is to be complete
         self.http = h11.Connection(h11.SERVER)
         self.body = True  # the response is to have one
 
@@ -68,13 +73,16 @@ class Conversation:
         """One request and its response; whether there may be another."""
         http = self.http
         self.body = True
+        self.latest = inf
         try:
-            request = await self.next_event()
+            while (request := http.next_event()) is h11.NEED_DATA:
+                await self.receive()
             if not isinstance(request, h11.Request):
                 return False  # the end
             self.body = request.method != b"HEAD"
-            while not isinstance(await self.next_event(), h11.EndOfMessage):
-                pass  # what comes with the request is of no interest
+            while not isinstance(event := http.next_event(), h11.EndOfMessage):
+                if event is h11.NEED_DATA:
+                    await self.receive()  # what comes with the request is of no interest
             await self.respond(request)
         except (h11.RemoteProtocolError, Refused) as error:
             if http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
@@ -82,21 +90,20 @@ class Conversation:
             await self.answer(error.error_status_hint, f"{error}\n".encode())
         return bool(http.our_state is h11.DONE and http.their_state is h11.DONE)
 
-    async def next_event(self) -> h11.Event | type:
-        """What the client does next: see h11. ``TimeoutError`` if it does nothing for too long."""
+    async def receive(self) -> None:
+        """Have h11 look at more of what the client sends. ``TimeoutError`` if nothing comes for too long, and
+        if it does come, but so slowly that the request is not complete in time."""
         http = self.http
-        while True:
-            event = http.next_event()
-            if event is not h11.NEED_DATA:
-                return event
-            if http.they_are_waiting_for_100_continue:
-                await self.out.write(
-                    http.send(h11.InformationalResponse(status_code=100, headers=[])), flush=True
-                )
-            data = await rt.sync(self.inp.read_bytes_avail_evt(), timeout=PATIENCE)
-            if data is None:
-                raise TimeoutError
-            http.receive_data(data or b"")  # EOF is false
+        if http.they_are_waiting_for_100_continue:
+            await self.out.write(
+                http.send(h11.InformationalResponse(status_code=100, headers=[])), flush=True
+            )
+        data = await self.inp.read_bytes_avail()
+        now = monotonic()
+        if now > self.latest:
+            raise TimeoutError
+        self.latest = min(self.latest, now + self.patience)
+        http.receive_data(data or b"")  # EOF is false
 
     async def respond(self, request: h11.Request) -> None:
         """Answer ``request``, or raise `Refused`."""
@@ -167,10 +174,10 @@ def primes(text: str) -> int:
     return sieve.count(1)
 
 
-async def main(root: Path, host: str, port: int) -> None:
+async def main(root: Path, host: str, port: int, patience: float) -> None:
     with tcp_listen(port, host, backlog=1024) as listener:
         print(f"http://{host}:{listener.port}/", flush=True)
-        await serve(listener, root)
+        await serve(listener, root, patience)
 
 
 if __name__ == "__main__":
@@ -179,8 +186,18 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
     parser.add_argument("--workers", type=int, help="OS threads (default: the number of processors)")
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE, help="seconds that a client may be silent"
+    )
     options = parser.parse_args()
     try:
-        rt.run(main, options.root.resolve(), options.host, options.port, workers=options.workers)
+        rt.run(
+            main,
+            options.root.resolve(),
+            options.host,
+            options.port,
+            options.patience,
+            workers=options.workers,
+        )
     except KeyboardInterrupt:
         pass

@@ -5,8 +5,6 @@ from typing import Any
 
 from scheduler.safepoint import own_folder
 
-from . import aio
-from . import futures as futures  # registers them
 from .alarm import after, at, idle, sleep
 from .async_channel import AsyncChannel
 from .atomic import (
@@ -36,6 +34,7 @@ from .breaks import (
 )
 from .channel import Channel
 from .custodian import Custodian, CustodianBox, current_custodian
+from .deadlock import thread_dump
 from .env import Parameter, parameterize
 from .errors import (
     ContractError,
@@ -57,6 +56,7 @@ from .evt import (
     never,
     poll_guard,
     register_evt,
+    register_late,
     tail,
 )
 from .mailbox import receive, receive_evt, rewind_receive, try_receive
@@ -73,6 +73,8 @@ from .thread import Thread, current_thread
 from .thread_group import ThreadGroup, current_thread_group
 
 own_folder(__file__)
+register_late("concurrent.futures", "rtsync.futures")
+register_late("asyncio", "rtsync.aio.futures")
 
 __all__ = [
     "AsyncChannel",
@@ -145,6 +147,7 @@ __all__ = [
     "sync",
     "tail",
     "thread",
+    "thread_dump",
     "to_os_thread",
     "try_receive",
     "uncaught_exception_handler",
@@ -153,7 +156,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # `rtsync.place` without an import of its own, loaded when it is first used: it takes long.
-    if name == "place":
-        return import_module("rtsync.place")
+    # `rtsync.place` and others without an import of their own, loaded when first used: they take long.
+    if name in ("aio", "place"):
+        return import_module(f"rtsync.{name}")
     raise AttributeError(f"module 'rtsync' has no attribute {name!r}")

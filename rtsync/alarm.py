@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Coroutine, Generator
-from inspect import markcoroutinefunction
-from math import isnan
 from typing import Any
 
-from scheduler import NoRuntime, Parking, current_driver, direct, here
+from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
 
-from .errors import check_seconds, refuse
+from .errors import check_seconds, is_number, refuse
 from .evt import BaseEvt, Evt, LocalEvt
 from .sync import Deadline
 from .waiter import RETRY, Locks
@@ -64,7 +62,7 @@ def at(time: float, monotonic: bool = False) -> Evt:
     Source: Racket Reference, ``alarm-evt``."""
     if isinstance(time, bool) or not isinstance(time, (int, float)):
         raise refuse("at", "time", "a number of seconds", time, TypeError)
-    if isnan(time):
+    if not is_number(time):
         raise refuse("at", "time", "a number of seconds", time, ValueError)
     if not isinstance(monotonic, bool):
         raise refuse("at", "monotonic", "a bool", monotonic, TypeError)
@@ -78,17 +76,15 @@ def after(secs: float) -> Evt:
     return Alarm(secs, "after")
 
 
-@markcoroutinefunction
+@returns_coroutine
 def sleep(secs: float = 0) -> Coroutine[Any, Any, None]:
     """Sleep for at least ``secs`` seconds; 0 lets others run.
 
     Source: Racket Reference, ``sleep``."""
-    if secs:
-        check_seconds("sleep", "secs", secs)
-        return _sleep(secs)
-    if type(secs) is not int:
-        check_seconds("sleep", "secs", secs)
-    return _yield()
+    if type(secs) is int and not secs:
+        return _yield()
+    check_seconds("sleep", "secs", secs)
+    return _sleep(secs) if secs else _yield()
 
 
 @direct
@@ -141,6 +137,9 @@ class Idle(LocalEvt):
         if driver is None or driver.home is None:
             raise NoRuntime("idle")
         return driver.home.idle_evt(self)  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> str:
+        return "_idle"
 
     def __repr__(self) -> str:
         return "idle"

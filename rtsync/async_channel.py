@@ -9,36 +9,34 @@ Source: Racket Reference 11.2.4 (Buffered Asynchronous Channels).
 from __future__ import annotations
 
 import sys
-from _thread import RLock
 from collections import deque
 from collections.abc import Generator
 from typing import Any
 
 from scheduler import Parking, defer, direct, nested
 
-from .errors import ContractError, check_count
+from .channel import TwoSided
+from .errors import check_count
 from .evt import BaseEvt
-from .waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
+from .waiter import NOT_READY, RETRY, claim_first, give
 
 
-class AsyncChannel(BaseEvt):
+class AsyncChannel(TwoSided):
     """A queue of values, first in, first out. As an event: ready when there is one, which is the result.
 
     ``async for value in channel`` gets for ever. Usable from any OS thread (`block_on`).
     Source: Racket Reference, ``make-async-channel``.
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_getters", "_limit", "_lock", "_putters")
+    __slots__ = ("_buffer", "_limit")
 
     def __init__(self, limit: int | None = None) -> None:
         """``limit``: how many values may be stored; ``None`` for any number."""
         if limit is not None:
             check_count("AsyncChannel", "limit", limit, 1)
-        self._lock = RLock()
+        super().__init__()
         self._limit = sys.maxsize if limit is None else limit
         self._buffer: deque[Any] = deque()
-        self._getters = WaitQueue()  # (waiter, case)
-        self._putters = WaitQueue()  # (waiter, case, value, event)
 
     @direct
     def put(self, value: Any) -> Generator[Parking, Any]:
@@ -49,8 +47,10 @@ class AsyncChannel(BaseEvt):
         while True:
             lock.acquire()
             # The usual cases of `_offer`, and in get of `_poll`, written out: a quarter of their time.
-            if not self._getters and len(self._buffer) < self._limit:
-                self._buffer.append(value)
+            buffer = self._buffer
+            stored = len(buffer)
+            if stored < self._limit and (stored or not self._getters):
+                buffer.append(value)
                 lock.release()
                 return
             if self._offer(value):
@@ -58,7 +58,7 @@ class AsyncChannel(BaseEvt):
                 return
             mine: list[Any] = []
             self._putters.append((mine, None, value, None))
-            if len(self._buffer) < self._limit:  # as in _block: something was taken since we looked
+            if len(buffer) < self._limit:  # as in _block: something was taken since we looked
                 defer(self._match)
             try:
                 if (yield mine, lock) is not RETRY:
@@ -74,8 +74,10 @@ class AsyncChannel(BaseEvt):
         lock = self._lock
         while True:
             lock.acquire()
-            if self._buffer and not self._putters:
-                value = self._buffer.popleft()
+            buffer = self._buffer
+            stored = len(buffer)
+            if stored and (stored < self._limit or not self._putters):
+                value = buffer.popleft()
                 lock.release()
                 return value
             value = self._poll()
@@ -83,7 +85,9 @@ class AsyncChannel(BaseEvt):
                 lock.release()
                 return value
             mine: list[Any] = []
-            self._block(mine, None)
+            self._getters.append(mine)
+            if buffer:  # as in _block
+                defer(self._match)
             try:
                 value = yield mine, lock
             except BaseException:
@@ -116,18 +120,9 @@ class AsyncChannel(BaseEvt):
     def __bool__(self) -> bool:
         return True
 
-    def __aiter__(self) -> AsyncChannel:
-        return self
-
-    async def __anext__(self) -> Any:
-        return await self.get()
-
     def __repr__(self) -> str:
         limit = "" if self._limit == sys.maxsize else f" of {self._limit}"
         return f"<AsyncChannel with {len(self._buffer)}{limit} at {id(self):#x}>"
-
-    def __reduce__(self) -> Any:
-        raise ContractError("AsyncChannel: cannot be copied or pickled; between places use a place channel")
 
     def _offer(self, value: Any) -> bool:
         """Hand ``value`` to a getter or store it; whether that was possible. Holds _lock."""
@@ -175,16 +170,6 @@ class AsyncChannel(BaseEvt):
                 task, case, value, evt = found
                 buffer.append(value)
                 give(task, case, evt)
-
-    def _leave(self, waiter: list[Any]) -> None:
-        getters = self._getters
-        if getters.dead < SPARE:  # `left`, written out for selects
-            getters.dead += 1
-        else:
-            getters.left(self._lock, SPARE)
-
-    def _leave_putters(self) -> None:
-        self._putters.left(self._lock)
 
 
 class AsyncChannelPut(BaseEvt):

@@ -16,10 +16,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from inspect import markcoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from scheduler import NoRuntime, OsDriver, current_driver
+from scheduler import NoRuntime, OsDriver, current_driver, returns_coroutine
 
 from .breaks import Breaks
 from .control import FAILED, KILL, KILLED, NO_BLOCK
@@ -35,7 +34,7 @@ LIMIT = 64
 """How many calls of one runtime are made at the same time."""
 
 
-@markcoroutinefunction
+@returns_coroutine
 def to_os_thread(fn: Callable[..., Any], *args: Any) -> Coroutine[Any, Any, Any]:
     """Call the plain function ``fn(*args)`` in an OS thread that is no worker, and wait for its result or
     exception. For calls that block.
@@ -87,6 +86,8 @@ class BlockingCall(OsThread):
     """One call: an OS-backed thread that may have to queue up, and that somebody waits for."""
 
     __slots__ = ("_abandoned", "_begun", "_blocking")
+
+    made_by: ClassVar[str] = "to_os_thread"
 
     def __init__(self, runtime: Runtime, call: Call, context: Context, custodian: Any) -> None:
         super().__init__(runtime.key, call, context, custodian)

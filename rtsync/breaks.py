@@ -9,7 +9,7 @@ import weakref
 from typing import Any, Final
 
 from .current import current, current_or_none
-from .errors import refuse
+from .errors import check_at_most_one, refuse
 
 
 class Break(KeyboardInterrupt):
@@ -84,6 +84,7 @@ def break_enabled(*on: bool) -> Any:
     me = current("break_enabled")
     if not on:
         return me._breaks_enabled()
+    check_at_most_one("break_enabled", on)
     if not isinstance(on[0], bool):
         raise refuse("break_enabled", "on", "a bool", on[0], TypeError)
     with me._lock:

@@ -9,29 +9,74 @@ Source: Racket Reference 11.2.2 (Channels).
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Generator
-from typing import Any
+from collections import deque
+from collections.abc import Coroutine, Generator
+from typing import Any, Self
 
 from scheduler import Parking, direct, nested
 
 from .errors import ContractError
 from .evt import BaseEvt
-from .waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
+from .waiter import NOT_READY, RETRY, SPARE, claim_first, give, sweep
 
 
-class Channel(BaseEvt):
+class TwoSided(BaseEvt):
+    """What channels of both kinds have: a queue of those who wait to get, and one of those who wait to put.
+
+    The entry of a putter is (waiter, case, value, event), that of a getter (waiter, case), or its bare waiter
+    if it waits for nothing else. The queues need the lock.
+    """
+
+    __slots__ = ("__weakref__", "_dead", "_getters", "_lock", "_putters")
+
+    def __init__(self) -> None:
+        # Re-entrant, here and in semaphores: see `scheduler.deferred`. It costs no more than a plain lock.
+        self._lock = RLock()
+        self._getters: deque[Any] = deque()
+        self._putters: deque[Any] = deque()
+        self._dead = 0  # entries in both that have died early
+
+    def get(self) -> Coroutine[Any, Any, Any]:
+        """Take a value, waiting for one."""
+        raise NotImplementedError
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self.get()
+
+    def __reduce__(self) -> Any:
+        raise ContractError(
+            f"{type(self).__name__}: cannot be copied or pickled; between places use a place channel"
+        )
+
+    def _leave(self, waiter: list[Any]) -> None:
+        # Without the lock: an increment lost to another OS thread only delays a sweep.
+        dead = self._dead
+        self._dead = dead + 1
+        if dead >= SPARE:
+            self._sweep()
+
+    def _leave_putters(self) -> None:
+        self._dead += 1
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Take out the dead if they outnumber the living. Takes _lock."""
+        getters, putters = self._getters, self._putters
+        if self._dead * 2 > len(getters) + len(putters) and sweep(self._lock, getters, putters):
+            self._dead = 0
+
+
+class Channel(TwoSided):
     """A rendezvous without a buffer. As an event: ready when a value can be got, which is the result.
 
     ``async for value in channel`` gets for ever. Usable from any OS thread (`block_on`).
     Source: Racket Reference, ``make-channel``.
     """
 
-    __slots__ = ("__weakref__", "_getters", "_lock", "_putters")
-
-    def __init__(self) -> None:
-        self._lock = RLock()
-        self._getters = WaitQueue()  # (waiter, case)
-        self._putters = WaitQueue()  # (waiter, case, value, event)
+    __slots__ = ()
 
     @direct
     def put(self, value: Any) -> Generator[Parking, Any]:
@@ -43,8 +88,12 @@ class Channel(BaseEvt):
             while getters:
                 try:
                     entry = getters.popleft()
-                    waiter, case = entry
-                    task = waiter.pop()
+                    if type(entry) is list:
+                        task = entry.pop()
+                        given = value
+                    else:
+                        task = entry[0].pop()
+                        given = entry[1], value
                 except IndexError:
                     if nested(lock):
                         getters.appendleft(entry)
@@ -52,7 +101,7 @@ class Channel(BaseEvt):
                     continue
                 lock.release()
                 # `give`, written out here and in get: the call costs 5% of a round trip.
-                task.value = value if case is None else (case, value)
+                task.value = given
                 task.ready()
                 return
             mine: list[Any] = []
@@ -89,7 +138,7 @@ class Channel(BaseEvt):
                 task.ready()
                 return entry[2]
             waiter: list[Any] = []
-            self._getters.append((waiter, None))
+            self._getters.append(waiter)
             try:
                 value = yield waiter, lock
             except BaseException:
@@ -113,17 +162,8 @@ class Channel(BaseEvt):
         Source: Racket Reference, ``channel-put-evt``."""
         return ChannelPut(self, value)
 
-    def __aiter__(self) -> Channel:
-        return self
-
-    async def __anext__(self) -> Any:
-        return await self.get()
-
     def __repr__(self) -> str:
         return f"<Channel at {id(self):#x}>"
-
-    def __reduce__(self) -> Any:
-        raise ContractError("Channel: cannot be copied or pickled; between places use a place channel")
 
     # -- as an event ---------------------------------------------------------------------------
 
@@ -137,16 +177,6 @@ class Channel(BaseEvt):
 
     def _block(self, waiter: list[Any], case: Any) -> None:
         self._getters.append((waiter, case))
-
-    def _leave(self, waiter: list[Any]) -> None:
-        getters = self._getters
-        if getters.dead < SPARE:  # `left`, written out for selects
-            getters.dead += 1
-        else:
-            getters.left(self._lock, SPARE)
-
-    def _leave_putters(self) -> None:
-        self._putters.left(self._lock)
 
 
 class ChannelPut(BaseEvt):

@@ -36,7 +36,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -146,6 +145,7 @@ class Controlled(Task):
 
     _custodians: Any  # the one that manages it, a list of several, or None
     _lock: Any
+    """Re-entrant, for moments. Other threads may have the same one (`scheduler.worker.LOCKS`)."""
     _rare: Rare | None
     _state: int
 
@@ -218,8 +218,7 @@ class Controlled(Task):
                 return
             self.pending |= SUSPEND
             rare = self._rarely()
-            happened, rare.suspend_evt = rare.suspend_evt, None
-            rare.resume_evt = None if rare.resume_evt is None or rare.resume_evt.is_set else rare.resume_evt
+            happened, rare.suspend_evt, rare.resume_evt = rare.suspend_evt, None, None
         if happened is not None:
             happened.set(self)
         me = current_or_none()
@@ -253,7 +252,7 @@ class Controlled(Task):
                 return
             self.pending &= ~SUSPEND
             rare = self._rarely()
-            happened, rare.resume_evt = rare.resume_evt, None
+            happened, rare.resume_evt, rare.suspend_evt = rare.resume_evt, None, None
             held = self._state == HELD
             if held:
                 self._state = ALIVE
@@ -600,7 +599,7 @@ class Controlled(Task):
             if self._rare is not None and self._rare.asked:
                 self._rare.asked = False
                 safepoints.unwant(self)
-            if self.can_be_run and getcoroutinestate(self.coro) == CORO_CREATED:
+            if self.can_be_run and _is_unbegun(self.coro):
                 # If nobody ever resumes it, its end is not that somebody forgot to await it.
                 unbegun = weakref.finalize(self, self.coro.close)
                 unbegun.atexit = False
@@ -729,7 +728,7 @@ class Controlled(Task):
         Source: Racket Reference, ``thread-resume-evt``."""
         with self._lock:
             rare = self._rarely()
-            if rare.resume_evt is None:
+            if rare.resume_evt is None or self._state >= RESULT:
                 rare.resume_evt = Latch()
                 if self._state < RESULT and not self.pending & SUSPEND:
                     rare.resume_evt.set(self)
@@ -742,7 +741,7 @@ class Controlled(Task):
         Source: Racket Reference, ``thread-suspend-evt``."""
         with self._lock:
             rare = self._rarely()
-            if rare.suspend_evt is None:
+            if rare.suspend_evt is None or self._state >= RESULT:
                 rare.suspend_evt = Latch()
                 if self._state < RESULT and self.pending & SUSPEND:
                     rare.suspend_evt.set(self)
@@ -754,6 +753,10 @@ def _handled(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__context__
+
+
+def _is_unbegun(coro: Any) -> bool:
+    return not (coro.cr_frame is None or coro.cr_running or coro.cr_suspended)
 
 
 def handles_break(error: Any) -> bool:

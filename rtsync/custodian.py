@@ -1,8 +1,8 @@
 """Custodians: who manages what, and what goes when a custodian is shut down.
 
 A custodian holds what it manages weakly: a thread that nobody can reach any more is collected although its
-custodian lives. References whose object is gone or has ended are swept when there are four times as many references
-as the last sweep has left, so that a thread costs its custodian one weak reference and one append.
+custodian lives. References whose object is gone or has ended are swept when there are four times as many as
+the last sweep left, so that a thread costs its custodian one weak reference and one append.
 
 Source: Racket Reference 14.7 (Custodians), 11.1.
 """
@@ -17,7 +17,7 @@ from scheduler import NoRuntime, nested
 
 from .current import current_or_none
 from .env import Env, EnvBlock, change_env, current_env
-from .errors import ShutDown, refuse
+from .errors import ContractError, ShutDown, check_at_most_one, refuse
 from .evt import Evt, Latch
 
 FEW: Final = 1024
@@ -97,7 +97,9 @@ class Custodian(EnvBlock):
         # It was published in `members` first, and is_shut_down looked at then; who shuts us down sets that
         # first and then goes through `members`. So it is refused here, or found there, or both.
         if self.is_shut_down:
-            raise ShutDown(f"{type(member).__name__}: the custodian has been shut down")
+            raise ShutDown(
+                f"{getattr(member, 'made_by', type(member).__name__)}: the custodian has been shut down"
+            )
         kept = []  # strongly, until the lock is let go: none of them is to be collected in here
         with self._lock:
             members = self.members
@@ -223,6 +225,9 @@ class CustodianBox(Evt):
         for box in boxes:
             box._value = None
 
+    def __reduce__(self) -> Any:
+        raise ContractError("CustodianBox: cannot be copied or pickled; it belongs to its process")
+
     def __evt__(self) -> Evt:
         return self._closed.wrap(lambda _: self)
 
@@ -237,6 +242,13 @@ def current_custodian_or_none() -> Custodian | None:
     return None if env is None else env.custodian
 
 
+def check_custodian(operation: str) -> None:
+    """Refuse to create something before anything has happened, if it would be refused anyway."""
+    custodian = current_custodian_or_none()
+    if custodian is not None and custodian.is_shut_down:
+        raise ContractError(f"{operation}: the current custodian has been shut down")
+
+
 def current_custodian(*custodian: Custodian) -> Any:
     """The current thread's custodian; with an argument, make that the current one.
 
@@ -246,6 +258,7 @@ def current_custodian(*custodian: Custodian) -> Any:
         raise NoRuntime("current_custodian")
     if not custodian:
         return env.custodian
+    check_at_most_one("current_custodian", custodian)
     if not isinstance(custodian[0], Custodian):
         raise refuse("current_custodian", "custodian", "a custodian", custodian[0], TypeError)
     change_env(Env(custodian[0], env.group))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from scheduler import NoRuntime, here
 
+from .errors import ContractError, check_at_most_one, check_callable, refuse
+
 if TYPE_CHECKING:
     from .custodian import Custodian
     from .thread_group import ThreadGroup
@@ -58,6 +60,9 @@ class EnvBlock:
         """The environment inside the block, in that of the thread."""
         raise NotImplementedError
 
+    def __reduce__(self) -> Any:
+        raise ContractError(f"{type(self).__name__}: cannot be copied or pickled; it belongs to its process")
+
     def __enter__(self) -> Self:
         outer = current_env.get(None)
         if outer is None:
@@ -92,13 +97,18 @@ class Parameter:
 
     def __init__(self, name: str, default: Any, check: Callable[[Any], Any] | None = None) -> None:
         """``check(value)`` raises for a bad value or gives the one to store."""
+        if not isinstance(name, str):
+            raise refuse("Parameter", "name", "a string", name, TypeError)
+        if check is not None:
+            check_callable("Parameter", "check", check)
         self._variable: ContextVar[Any] = ContextVar(name, default=default)
         self._check = check
 
     def __call__(self, *value: Any) -> Any:
         if not value:
             return self.read()
-        (new,) = value
+        check_at_most_one(self._variable.name, value)
+        new = value[0]
         self.write(new if self._check is None else self._check(new))
         return None
 
@@ -119,7 +129,7 @@ def parameterize(parameter: Callable[..., Any], value: Any) -> AbstractContextMa
 
     Source: Racket Reference, ``parameterize``."""
     if not callable(parameter):
-        raise TypeError(f"parameterize: parameter must be a parameter, got {parameter!r}")
+        raise refuse("parameterize", "parameter", "a parameter", parameter, TypeError)
     return _parameterize(parameter, value)
 
 

@@ -7,6 +7,7 @@ what was expected and what came (`Semaphore: init must be a non-negative integer
 from __future__ import annotations
 
 from math import isnan
+from typing import Any
 
 from scheduler import BadYield, ForkError, NoRuntime, SchedulerError
 
@@ -50,7 +51,26 @@ class Deadlock(Exception):
 
 def refuse(operation: str, argument: str, expected: str, got: object, kind: type[Exception]) -> Exception:
     """The error for one bad argument, to be raised by the caller."""
-    return kind(f"{operation}: {argument} must be {expected}, got {got!r}")
+    return kind(f"{operation}: {argument} must be {expected}, got {shown(got)}")
+
+
+def shown(value: object) -> str:
+    """What stands for ``value`` in a message: its `repr`, if it has one and that is no novel."""
+    try:
+        text = repr(value)
+    except Exception:
+        return object.__repr__(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+_LONGEST = 500
+"""How many characters of a bad argument a message shows."""
+
+
+def check_at_most_one(operation: str, values: tuple[Any, ...]) -> None:
+    """Refuse a second argument where one sets and none reads."""
+    if len(values) > 1:
+        raise TypeError(f"{operation}: takes at most one argument, got {len(values)}")
 
 
 def check_callable(operation: str, argument: str, value: object) -> None:
@@ -72,5 +92,13 @@ def check_seconds(operation: str, argument: str, value: object) -> None:
     """Refuse what is not a non-negative number of seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise refuse(operation, argument, "a non-negative number of seconds", value, TypeError)
-    if value < 0 or isnan(value):
+    if value < 0 or not is_number(value):
         raise refuse(operation, argument, "a non-negative number of seconds", value, ValueError)
+
+
+def is_number(value: float) -> bool:
+    """Whether a ``float`` can say how much this is."""
+    try:
+        return not isnan(value)
+    except OverflowError:
+        return False

@@ -20,16 +20,17 @@ Source: Racket Reference 11.2.1 (Events).
 
 from __future__ import annotations
 
+import sys
 from _thread import RLock
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import singledispatch
-from inspect import markcoroutinefunction
+from importlib import import_module
 from typing import Any
 
-from scheduler import defer, nested
+from scheduler import defer, nested, returns_coroutine
 from scheduler.safepoint import transparent
 
-from .errors import check_callable, refuse
+from .errors import ContractError, check_callable, refuse, shown
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 
@@ -105,6 +106,9 @@ class Wrap(Evt):
         self.f = f
         self.is_handle = is_handle
 
+    def __repr__(self) -> str:
+        return f"{shown(self.evt)}.{'handle' if self.is_handle else 'wrap'}({_named(self.f)})"
+
 
 class Replace(Evt):
     """`Evt.replace`."""
@@ -115,6 +119,9 @@ class Replace(Evt):
         self.evt = evt
         self.f = f
 
+    def __repr__(self) -> str:
+        return f"{shown(self.evt)}.replace({_named(self.f)})"
+
 
 class Choice(Evt):
     """`choice`."""
@@ -123,6 +130,9 @@ class Choice(Evt):
 
     def __init__(self, evts: tuple[Any, ...]) -> None:
         self.evts = evts
+
+    def __repr__(self) -> str:
+        return f"choice({', '.join(shown(evt) for evt in self.evts)})"
 
 
 class Guard(Evt):
@@ -133,6 +143,14 @@ class Guard(Evt):
     def __init__(self, f: Callable[..., Any], kind: str) -> None:
         self.f = f
         self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({_named(self.f)})"
+
+
+def _named(f: Any) -> str:
+    """A function, in the repr of an event that calls it."""
+    return str(getattr(f, "__qualname__", None) or shown(f))
 
 
 def choice(*evts: Any) -> Evt:
@@ -180,6 +198,9 @@ class _Always(BaseEvt):
     def _poll(self) -> Any:
         return self
 
+    def __reduce__(self) -> str:
+        return "always"
+
     def __repr__(self) -> str:
         return "always"
 
@@ -188,6 +209,9 @@ class _Never(Evt):
     """Never ready."""
 
     __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "never"
 
     def __repr__(self) -> str:
         return "never"
@@ -241,6 +265,9 @@ class Latch(BaseEvt):
             wake_all(waiters, self.value)
         return True
 
+    def __reduce__(self) -> Any:
+        raise ContractError("Evt: an event that happens once cannot be copied or pickled")
+
     def _poll(self) -> Any:
         return self.value if self.is_set else NOT_READY
 
@@ -258,7 +285,27 @@ class Latch(BaseEvt):
 @singledispatch
 def to_evt(value: Any) -> Any:
     """The event that ``value`` stands for, or ``None``. Extended by `register_evt`."""
-    return None
+    return to_evt(value) if _load_late() else None
+
+
+_late: dict[str, str] = {}
+
+
+def register_late(module: str, ours: str) -> None:
+    """Some types of ``module`` are events once ``ours`` has been imported: do that when ``module`` has been,
+    which takes too long to do it for all."""
+    _late[module] = ours
+
+
+def _load_late() -> bool:
+    """Whether there are more adapters now."""
+    wanted = [module for module in list(_late) if module in sys.modules]
+    for module in wanted:
+        ours = _late.get(module)
+        if ours is not None:
+            import_module(ours)  # first: who finds nothing in `_late` finds what was registered
+            _late.pop(module, None)
+    return bool(wanted)
 
 
 def register_evt(kind: type, f: Callable[[Any], Any]) -> None:
@@ -274,11 +321,12 @@ def register_evt(kind: type, f: Callable[[Any], Any]) -> None:
 
 def is_evt(value: object) -> bool:
     """Whether ``value`` may be passed to `sync`. Source: Racket Reference, ``evt?``."""
-    return (
-        isinstance(value, Evt)
-        or hasattr(type(value), "__evt__")
-        or to_evt.dispatch(type(value)) is not to_evt.dispatch(object)
-    )
+    return isinstance(value, Evt) or hasattr(type(value), "__evt__") or _is_adapted(type(value))
+
+
+def _is_adapted(kind: type) -> bool:
+    nothing = to_evt.dispatch(object)
+    return to_evt.dispatch(kind) is not nothing or (_load_late() and to_evt.dispatch(kind) is not nothing)
 
 
 def check_evt(operation: str, argument: str, value: object) -> None:
@@ -307,7 +355,7 @@ def tail(fn: Callable[..., Any], *args: Any) -> Tail:
     return Tail(fn, args)
 
 
-@markcoroutinefunction
+@returns_coroutine
 def call(fn: Callable[..., Any], *args: Any) -> Coroutine[Any, Any, Any]:
     """Call ``fn(*args)``, plain or ``async``, and make the tail calls that it asks for; the last result."""
     check_callable("call", "fn", fn)

@@ -1,13 +1,12 @@
-"""Futures of the standard library as events: ready when they are done, with their result as the result.
+"""Futures of ``concurrent.futures`` as events: ready when they are done, with their result as the result.
 
 A future that failed or was cancelled raises its exception out of the `sync`. One that was not chosen is left
-alone.
+alone. Those of asyncio: `rtsync.aio.futures`. Imported with the first (see `rtsync.evt.register_late`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
+from concurrent.futures import Future
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,7 +17,7 @@ _latches: WeakKeyDictionary[Any, Latch] = WeakKeyDictionary()
 future, or the dictionary would keep both for ever."""
 
 
-def _latch(future: Any) -> tuple[Latch, bool]:
+def latch_of(future: Any) -> tuple[Latch, bool]:
     """The latch of ``future``, and whether it is new."""
     latch = _latches.get(future)
     if latch is not None:
@@ -28,23 +27,11 @@ def _latch(future: Any) -> tuple[Latch, bool]:
     return latch, latch is made
 
 
-def _concurrent_evt(future: concurrent.futures.Future[Any]) -> Evt:
-    latch, new = _latch(future)
+def _evt(future: Future[Any]) -> Evt:
+    latch, new = latch_of(future)
     if new:
         future.add_done_callback(lambda _: latch.set())
     return latch.handle(lambda _: future.result())
 
 
-def _asyncio_evt(future: asyncio.Future[Any]) -> Evt:
-    latch, new = _latch(future)
-    if new:
-        # An asyncio future belongs to the OS thread of its loop, and its callbacks run there.
-        if future.done():
-            latch.set()
-        else:
-            future.get_loop().call_soon_threadsafe(future.add_done_callback, lambda _: latch.set())
-    return latch.handle(lambda _: future.result())
-
-
-register_evt(concurrent.futures.Future, _concurrent_evt)
-register_evt(asyncio.Future, _asyncio_evt)
+register_evt(Future, _evt)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any, Final
 
-from scheduler import Parking, defer, direct, nested
+from scheduler import NoRuntime, Parking, defer, direct, here, nested
 
 from .current import current
 from .errors import refuse
@@ -20,41 +20,54 @@ from .waiter import NOT_READY, RETRY
 
 
 class Mailbox:
-    """The messages of a thread, and the entry of that thread while it waits for one. Under its lock."""
+    """The messages of a thread, and what that thread waits with for one. Under its lock.
 
-    __slots__ = ("items", "receiver")
+    The thread waits only while there are no messages. A clean-up that sends to the thread in whose OS thread
+    it runs, between the thread's look at the messages and its parking, breaks that (`scheduler.deferred`);
+    whoever sees it has them brought together by `match`.
+    """
+
+    __slots__ = ("items", "receiver", "watcher")
 
     def __init__(self) -> None:
         self.items: deque[Any] = deque()
-        self.receiver: tuple[list[Any], Any] | None = None
+        self.receiver: list[Any] | None = None  # the waiter of `receive`, living or dead
+        self.watcher: tuple[list[Any], Any] | None = None  # waiter and case of a sync
 
     def put(self, value: Any, lock: Any) -> Any:
-        """Store ``value`` or hand it to the thread if that waits; the thread, if it is to be made ready
-        once ``lock``, the thread's, has been let go. Holds lock."""
-        receiver = self.receiver
-        if nested(lock):
-            defer(lambda: self._put_later(value, lock))
-            return None
-        if receiver is not None:
-            self.receiver = None
-            waiter, case = receiver
-            try:
-                task = waiter.pop()
-            except IndexError:
-                pass
-            else:
-                if case is None:  # it receives
-                    task.value = value
-                else:  # it only wants to know
-                    self.items.append(value)
-                    task.value = (case, mailbox_evt)
-                return task
+        """Store ``value``; if the thread waits for it, the thread, which is to be made ready once ``lock``,
+        the thread's, has been let go. Holds lock."""
         self.items.append(value)
-        return None
+        return self._claim(lock)
 
-    def _put_later(self, value: Any, lock: Any) -> None:
+    def _claim(self, lock: Any) -> Any:
+        """There is a message, and maybe somebody waits: the thread, given what it waits for, or ``None``.
+        Holds lock."""
+        receiver, watcher = self.receiver, self.watcher
+        if receiver is None and watcher is None:
+            return None
+        task = None
+        try:
+            if receiver is not None:
+                task = receiver.pop()
+                task.value = self.items.popleft()
+            elif watcher is not None:  # it only wants to know
+                task = watcher[0].pop()
+                task.value = (watcher[1], mailbox_evt)
+        except IndexError:
+            if nested(lock):
+                self.match_later(lock)
+                return None
+        self.receiver = self.watcher = None
+        return task
+
+    def match_later(self, lock: Any) -> None:
+        """Bring together the thread and its messages, from elsewhere. ``lock`` is the thread's."""
+        defer(lambda: self._match(lock))
+
+    def _match(self, lock: Any) -> None:
         with lock:
-            task = self.put(value, lock)
+            task = self._claim(lock) if self.items else None
         if task is not None:
             task.ready()
 
@@ -64,19 +77,25 @@ def receive() -> Generator[Parking, Any, Any]:
     """Take the oldest message of the current thread's mailbox, waiting for one.
 
     Source: Racket Reference, ``thread-receive``."""
-    me = current("receive")
-    lock = me._lock
+    try:
+        me = here.driver.task
+        lock = me._lock  # which only a thread has
+    except AttributeError:
+        raise NoRuntime("receive") from None
     while True:
         lock.acquire()
         mail = me._mail
         if mail is None:
             mail = me._mailbox()
-        if mail.items:
-            value = mail.items.popleft()
+        items = mail.items
+        if items:
+            value = items.popleft()
             lock.release()
             return value
         waiter: list[Any] = []
-        mail.receiver = (waiter, None)
+        mail.receiver = waiter
+        if items:
+            mail.match_later(lock)
         try:
             value = yield waiter, lock
         except BaseException:
@@ -115,6 +134,9 @@ class MailboxEvt(LocalEvt):
     def _localize(self) -> BaseEvt:
         return _Messages(current("receive_evt"))
 
+    def __reduce__(self) -> str:
+        return "mailbox_evt"
+
     def __repr__(self) -> str:
         return "receive_evt"
 
@@ -143,10 +165,13 @@ class _Messages(BaseEvt):
         return mailbox_evt if self._thread._mailbox().items else NOT_READY
 
     def _block(self, waiter: list[Any], case: Any) -> None:
-        self._thread._mailbox().receiver = (waiter, case)
+        mail = self._thread._mailbox()
+        mail.watcher = (waiter, case)
+        if mail.items:
+            mail.match_later(self._lock)
 
     def _leave(self, waiter: list[Any]) -> None:
         with self._lock:
             mail = self._thread._mailbox()
-            if mail.receiver is not None and mail.receiver[0] is waiter:
-                mail.receiver = None
+            if mail.watcher is not None and mail.watcher[0] is waiter:
+                mail.watcher = None

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from inspect import markcoroutinefunction
 from typing import Any
 
-from .breaks import Break, Breaks, NoBreaks
+from scheduler import returns_coroutine
+
+from .breaks import Break, NoBreaks
 from .control import FAILED, KILL, NO_BLOCK, RESULT
 from .current import current
 from .custodian import Custodian
@@ -27,7 +28,7 @@ from .spawn import prepare, start
 from .thread import Thread
 
 
-@markcoroutinefunction
+@returns_coroutine
 def call_in_nested_thread(
     fn: Callable[..., Any], *args: Any, custodian: Custodian | None = None
 ) -> Coroutine[Any, Any, Any]:
@@ -54,8 +55,6 @@ async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custod
     made = prepare("call_in_nested_thread", fn, args, custodian)
     rare = made._rarely()
     rare.on_fail = partial(_comes_out_in, me)
-    if not me._breaks_enabled():
-        rare.breaks = Breaks(False)
     with me._lock:
         me._rarely().nested = made
     # From here on breaks for us are registered there; one that came before:
@@ -90,6 +89,9 @@ async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custod
     except ThreadDead:
         me.deliver_break()  # one that did not reach it says more than its death: maybe both have one cause
         raise
+
+
+_call.__name__ = _call.__qualname__ = "call_in_nested_thread"
 
 
 def _forget_nested(me: Thread) -> None:

@@ -12,19 +12,17 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from _thread import RLock
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import scheduler
 from scheduler import Task, block, current_driver, defer
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
-from .aio.background import Background
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
@@ -42,6 +40,9 @@ from .thread import Thread, new_thread
 from .thread_group import ThreadGroup
 from .waiter import NOT_READY, WaitQueue, wake_all
 
+if TYPE_CHECKING:
+    from .aio.background import Background
+
 _RECHECK = 1.0
 """Seconds between two looks for a deadlock while OS threads that are none of ours could still help."""
 
@@ -57,6 +58,8 @@ _PATIENCE = 2.0
 
 def report_uncaught(thread: Thread, error: BaseException) -> None:
     """Write the thread's name and the traceback to standard error: the default handler."""
+    import traceback  # rarely needed, and it takes long
+
     text = "".join(traceback.format_exception(error))
     sys.stderr.write(f"uncaught exception in thread {thread.name}:\n{text}")
     sys.stderr.flush()
@@ -96,7 +99,7 @@ class Runtime(scheduler.Runtime):
         self.os_threads = OsThreads(self)
         self.blocking = Blocking(self)
         self.pools: tuple[Engine, ...] = ()  # parallel pools with workers; replaced under lock, never changed
-        self.asyncio: Background | None = Background(self)
+        self._asyncio: Background | None = None  # made when first asked for
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
 
@@ -217,8 +220,8 @@ class Runtime(scheduler.Runtime):
 
     def close(self, patience: float = 5.0) -> list[threading.Thread]:
         """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
-        if self.asyncio is not None:
-            self.asyncio.close(patience)
+        if self._asyncio is not None:
+            self._asyncio.close(patience)
         pools, self.pools = self.pools, ()
         left = [os_thread for pool in pools for os_thread in pool.close(patience)]
         return super().close(patience) + left
@@ -247,6 +250,10 @@ class Runtime(scheduler.Runtime):
             second.__context__ = error
             super().report(task, second)
 
+    def exited(self, error: SystemExit) -> None:
+        """A thread other than the main one has ended by `sys.exit`: that is its own affair, as in any Python
+        program. (In a place it is not.)"""
+
     def freeze(self, thread: Thread, thaw: Any) -> bool:
         """Block this OS thread, in which ``thread`` was stopped inside a step, until `thaw`; whether that is
         possible."""
@@ -270,6 +277,16 @@ class Runtime(scheduler.Runtime):
     def as_worker(self) -> AbstractContextManager[object]:
         """A block in which an OS-backed thread of ours may make the steps of others, if it ever may."""
         return nullcontext()
+
+    @property
+    def asyncio(self) -> Background | None:
+        """Its loop for asyncio. ``None`` where there can be none."""
+        from .aio.background import Background
+
+        with self.lock:
+            if self._asyncio is None:
+                self._asyncio = Background(self)
+            return self._asyncio
 
     @property
     def root_group(self) -> ThreadGroup:

@@ -195,6 +195,9 @@ class Scope:
             for thread in left:
                 await thread._end()
 
+    def __reduce__(self) -> Any:
+        raise ContractError("Scope: cannot be copied or pickled; it belongs to its process")
+
     def __repr__(self) -> str:
         state = "not entered" if self._custodian is None else "ended" if self._left else "open"
         return f"<Scope {state} at {id(self):#x}>"

@@ -9,6 +9,7 @@ Source: Racket Reference 11.2.3 (Semaphores).
 from __future__ import annotations
 
 from _thread import RLock
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -19,7 +20,7 @@ from .breaks import EnableBreaks
 from .current import was_given
 from .errors import ContractError, check_count
 from .evt import BaseEvt, call
-from .waiter import NOT_READY, RETRY, SPARE, WaitQueue
+from .waiter import NOT_READY, RETRY, SPARE, sweep
 
 
 class Semaphore(BaseEvt):
@@ -30,7 +31,7 @@ class Semaphore(BaseEvt):
     Source: Racket Reference, ``make-semaphore``.
     """
 
-    __slots__ = ("__weakref__", "_count", "_lock", "_queue")
+    __slots__ = ("__weakref__", "_count", "_dead", "_lock", "_queue")
 
     def __init__(self, init: int = 0) -> None:
         """``init`` is the first count. ``TypeError`` or ``ValueError`` for what is no count."""
@@ -38,7 +39,8 @@ class Semaphore(BaseEvt):
         # Re-entrant, here and in channels: see `scheduler.deferred`. It costs no more than a plain lock.
         self._lock = RLock()
         self._count = init
-        self._queue = WaitQueue()
+        self._queue: deque[Any] = deque()  # waiter, or (waiter, case, peek event or None)
+        self._dead = 0  # entries in it that have died early
 
     @property
     def count(self) -> int:
@@ -55,16 +57,19 @@ class Semaphore(BaseEvt):
         while queue:
             try:
                 entry = queue.popleft()
-                waiter, case, peek = entry
-                task = waiter.pop()
+                if type(entry) is list:
+                    task = entry.pop()
+                else:
+                    waiter, case, peek = entry
+                    task = waiter.pop()
+                    task.value = case, peek or self
+                    if peek:
+                        task.ready()
+                        continue
             except IndexError:
                 if nested(lock):
                     queue.appendleft(entry)
                     break
-                continue
-            task.value = self if case is None else (case, peek or self)
-            if peek:
-                task.ready()
                 continue
             lock.release()
             task.ready()
@@ -89,7 +94,7 @@ class Semaphore(BaseEvt):
                 lock.release()
                 return
             waiter: list[Any] = []
-            self._queue.append((waiter, None, None))
+            self._queue.append(waiter)
             try:
                 if (yield waiter, lock) is not RETRY:
                     return
@@ -150,7 +155,10 @@ class Semaphore(BaseEvt):
         self._queue.append((waiter, case, None))
 
     def _leave(self, waiter: list[Any]) -> None:
-        self._queue.left(self._lock, SPARE)
+        dead = self._dead  # without the lock: an increment lost to another OS thread only delays a sweep
+        self._dead = dead + 1
+        if dead >= SPARE and dead * 2 > len(self._queue) and sweep(self._lock, self._queue):
+            self._dead = 0
 
     def _pass_on(self) -> bool:
         self.post()

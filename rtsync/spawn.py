@@ -5,31 +5,36 @@ Source: Racket Reference 11.1.1 (Creating Threads).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import copy_context
-from inspect import iscoroutinefunction, signature
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import Any, Final
 from weakref import ref
 
 from scheduler import NoRuntime, current_driver, here
+from scheduler.task import CO_COROUTINE
 
 from .breaks import Breaks
 from .control import ALIVE, KILLED
 from .env import Env, current_env
-from .errors import ContractError, check_callable, refuse
+from .errors import ContractError, ShutDown, check_callable, refuse
 from .evt import settle
 from .os_thread import Call, OsThread
 from .pool import Core, ParallelThreadPool, PoolThread
 from .thread import Thread, new_thread
 from .thread_group import GroupThread, ThreadGroup
 
-_CO_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
-
 
 def is_async(fn: Any) -> bool:
     """Whether calling ``fn`` gives a coroutine, as far as one can know before: an ``async def``, a
     `functools.partial` or method of one, an object whose ``__call__`` is one, or what is marked as one."""
+    if type(fn) is FunctionType and "inspect" not in sys.modules:
+        return bool(
+            fn.__code__.co_flags & CO_COROUTINE
+        )  # nobody can have marked it, and importing takes long
+    from inspect import iscoroutinefunction
+
     return iscoroutinefunction(fn) or iscoroutinefunction(type(fn).__call__)
 
 
@@ -74,7 +79,7 @@ def _shown_as[**P, R](full: Callable[P, R]) -> Callable[[Callable[..., R]], Call
     """The decorated function takes what ``full`` takes."""
 
     def decorate(function: Any) -> Any:
-        function.__signature__ = signature(full)
+        function.__wrapped__ = full  # what `inspect.signature` looks at
         return function
 
     return decorate
@@ -97,7 +102,7 @@ def thread(fn: Callable[..., Any], *args: Any, **options: Any) -> Thread:
     try:
         driver = here.driver
         locks = driver.locks
-        coroutine = fn.__code__.co_flags & _CO_COROUTINE
+        coroutine = fn.__code__.co_flags & CO_COROUTINE
     except AttributeError:
         coroutine = 0
     if not coroutine or options:
@@ -199,11 +204,16 @@ def prepare(operation: str, fn: Callable[..., Any], args: tuple[Any, ...], custo
     env = current_env.get()
     if custodian is None:
         custodian = env.custodian
+    if custodian.is_shut_down:
+        raise ShutDown(f"{operation}: the custodian has been shut down")
     made: Thread
     if is_async(fn):
         made = in_group(runtime, _coroutine(fn, args), custodian, env.group)
     else:
         made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
+    rare = driver.task._rare
+    if rare is not None and rare.breaks is not None and not rare.breaks.entered:
+        made._rarely().breaks = Breaks(False)
     _manage(custodian, made)
     return made
 

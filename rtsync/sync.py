@@ -22,11 +22,10 @@ Source: Racket Reference 11.2.1; J. Reppy, *Concurrent Programming in ML*; Go's 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
-from inspect import markcoroutinefunction
 from types import CoroutineType
 from typing import Any, Final
 
-from scheduler import NoRuntime, Parking, current_driver, direct, here
+from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
 from scheduler.safepoint import transparent
 from scheduler.timers import FAR
 
@@ -135,7 +134,7 @@ class Deadline(BaseEvt):
             self._timers.disarm(self._timer)
 
 
-@markcoroutinefunction
+@returns_coroutine
 def sync(
     *evts: Any, timeout: Any = None, default: Any = None, enable_break: bool = False
 ) -> Coroutine[Any, Any, Any]:

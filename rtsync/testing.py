@@ -57,9 +57,13 @@ class DeterministicRuntime(Deterministic, Runtime):
         self.os_threads: OsThreads = _BatonThreads(self)
         self.blocking = Blocking(self)
         self.pools = ()
-        self.asyncio = None  # it has a clock and an order of its own
+        self._asyncio = None
         if schedule is not None:
             self.random: Any = schedule if isinstance(schedule, _Decisions) else _Decisions(schedule)
+
+    @property
+    def asyncio(self) -> None:
+        """None: it has a clock and an order of its own."""
 
     def start(self) -> None:
         super().start()

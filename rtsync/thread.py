@@ -12,7 +12,7 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any
+from typing import Any, ClassVar
 
 from scheduler import Parking, defer, direct, here, nested, safepoints
 from scheduler.safepoint import transparent
@@ -33,6 +33,8 @@ class Thread(Controlled, BaseEvt):
     """
 
     __slots__ = ("_mail", "_outcome", "_waiters")
+
+    made_by: ClassVar[str] = "thread"  # for messages
 
     _mail: Mailbox | None
     _outcome: Any  # result or exception; not there before the end
@@ -232,8 +234,11 @@ class Thread(Controlled, BaseEvt):
                 after()
             return
         runtime = runtimes.get(self.key)
-        if runtime is not None and runtime.main is not self and not isinstance(error, SystemExit):
-            runtime.report(self, error)
+        if runtime is not None and runtime.main is not self:
+            if isinstance(error, SystemExit):
+                runtime.exited(error)
+            else:
+                runtime.report(self, error)
         self._end_as(FAILED, error)
 
     def _end_as(self, state: int, outcome: Any) -> None:
@@ -271,21 +276,36 @@ class Thread(Controlled, BaseEvt):
             check_callable("send", "fail", fail)
         lock = self._lock
         lock.acquire()
-        if self._state < RESULT and not self.pending & KILL:
-            mail = self._mail
-            if mail is None:
-                mail = self._mailbox()
-            task = mail.put(value, lock)
+        mail = self._mail
+        if (
+            mail is not None and not self.pending
+        ):  # it has not ended; and now the usual cases of `Mailbox.put`
+            waiter = mail.receiver
+            if waiter:
+                try:
+                    task = waiter.pop()
+                except IndexError:  # claimed by another since
+                    task = mail.put(value, lock)
+                else:
+                    task.value = value
+            elif waiter is None and mail.watcher is None:
+                mail.items.append(value)
+                task = None
+            else:
+                task = mail.put(value, lock)
+        elif self._state < RESULT and not self.pending & KILL:
+            task = self._mailbox().put(value, lock)
+        else:
             lock.release()
-            if task is not None:
-                task.ready()
-            return None
+            if fail is None:
+                return None
+            if fail is ThreadDead:
+                raise ThreadDead(f"send: {self!r} has ended")
+            return fail()
         lock.release()
-        if fail is None:
-            return None
-        if fail is ThreadDead:
-            raise ThreadDead(f"send: {self!r} has ended")
-        return fail()
+        if task is not None:
+            task.ready()
+        return None
 
     def _mailbox(self) -> Mailbox:
         """Holds _lock."""

@@ -21,7 +21,7 @@ waits behind them.
        if it is there, and queue it            turn again, and queue it
 
 Each deque operation is a read-modify-write. In any interleaving one of the two finds both the member and the
-turn; only one gets the turn, because a pop does.
+turn; only one gets the turn, because a pop does. A model of this is tests/model/groups.pml.
 
 Threads of the root group that wake each other directly, through a worker's ``next`` slot, run some dozens of
 steps before the worker looks at its queue. A turn at the root that comes up then makes up for them, see
@@ -43,7 +43,7 @@ from scheduler.task import runtimes
 from scheduler.worker import TICK, TRACE
 
 from .env import Env, EnvBlock, change_env, current_env
-from .errors import ContractError, refuse
+from .errors import ContractError, check_at_most_one, refuse
 from .thread import Thread
 
 _SLACK: Final = 4
@@ -277,6 +277,7 @@ def current_thread_group(*group: ThreadGroup) -> Any:
     current = _current("current_thread_group")
     if not group:
         return current
+    check_at_most_one("current_thread_group", group)
     if not isinstance(group[0], ThreadGroup):
         raise refuse("current_thread_group", "group", "a thread group", group[0], TypeError)
     change_env(group[0]._inside(current_env.get()))

@@ -2,7 +2,9 @@
 
 An entry is a tuple whose first item is the waiter (see `scheduler.task`: a one-shot claim token) and whose
 second is the *case*: ``None`` when the operation waits for one event only, else what tells a `sync` which
-of its events was chosen. An entry whose waiter is empty is dead: its thread was resumed by someone else.
+of its events was chosen. Where an operation that waits for one event has nothing else to say, its entry in a
+channel or semaphore is the bare waiter. An entry whose waiter is empty is dead: its thread was resumed by
+someone else.
 """
 
 from __future__ import annotations
@@ -38,11 +40,35 @@ class Locks(tuple[Any, ...]):
             lock.release()
 
 
+def living(queue: Any) -> int:
+    """How many threads wait in ``queue``."""
+    return sum(bool(entry if type(entry) is list else entry[0]) for entry in queue)
+
+
+def sweep(lock: Any, *queues: deque[Any]) -> bool:
+    """Take the dead entries out of ``queues``, which belong to ``lock``, and drop them after letting it go.
+    Takes lock. ``False`` and nothing done if this OS thread held it already: then an empty waiter may be one
+    that has not parked yet (`scheduler.deferred`)."""
+    swept = []  # so that nothing dies, and runs a clean-up, under the lock
+    with lock:
+        if nested(lock):
+            return False
+        for queue in queues:
+            entries = list(queue)
+            queue.clear()
+            queue.extend([entry for entry in entries if (entry if type(entry) is list else entry[0])])
+            swept.append(entries)
+    return True
+
+
 class WaitQueue(deque[Any]):
-    """Entries in the order of their arrival. They need the lock of the event that owns the queue.
+    """A queue of entries that counts how many of them have died early. They need the lock of its owner.
 
     Under that lock every waiter in the queue has parked or been claimed, so empty means dead; save for an
     operation nested in another of the same OS thread (`scheduler.deferred`), where it may be unborn.
+
+    (Channels and semaphores use a plain deque and count for themselves: the interpreter calls methods
+    of exactly that class at half the cost.)
     """
 
     __slots__ = ("dead",)
@@ -55,32 +81,20 @@ class WaitQueue(deque[Any]):
     def left(self, lock: Any, spare: int = 0) -> None:
         """One entry has died here early. Sweeps when more than ``spare`` are dead and they outnumber the
         living, so that leaving costs O(1) in the mean and a thread that waits on us again and again does
-        not make us grow. Takes ``lock``, and drops what it sweeps out only after letting it go."""
+        not make us grow. Takes ``lock``."""
         self.dead += 1  # without the lock: an increment lost to another OS thread only delays a sweep
-        if self.dead <= spare or self.dead * 2 <= len(self):
-            return
-        swept = None
-        with lock:
-            if not nested(lock):
-                swept = list(self)
-                self.clear()
-                for entry in swept:
-                    if entry[0]:
-                        self.append(entry)
-                self.dead = 0
-        del swept
-
-    def living(self) -> int:
-        """How many threads wait."""
-        return sum(bool(entry[0]) for entry in self)
+        if self.dead > spare and self.dead * 2 > len(self) and sweep(lock, self):
+            self.dead = 0
 
 
-def claim_first(queue: WaitQueue, lock: Any) -> Any:
+def claim_first(queue: deque[Any], lock: Any) -> Any:
     """Take the first living entry out of ``queue`` and claim it: the entry with its task in place of the
     waiter, or ``None``. Holds ``lock``. (Hot paths have this written out.)"""
     while queue:
         try:
             entry = queue.popleft()
+            if type(entry) is list:
+                return entry.pop(), None
             task = entry[0].pop()
         except IndexError:
             if nested(lock):

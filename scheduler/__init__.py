@@ -11,7 +11,7 @@ from .osthread import OsDriver, OsTask, block
 from .refcount import shared
 from .runtime import Runtime
 from .safepoint import safepoints
-from .task import Parking, Task, Waiter, current_driver, direct, here
+from .task import Parking, Task, Waiter, current_driver, direct, here, returns_coroutine
 from .timers import Timer, TimerQueue
 from .worker import Worker
 
@@ -36,6 +36,7 @@ __all__ = [
     "here",
     "nested",
     "poller_here",
+    "returns_coroutine",
     "safepoints",
     "shared",
 ]

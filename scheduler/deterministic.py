@@ -2,8 +2,10 @@
 
 The same tasks, waiters, timers and operations as in the real runtime; only who runs next is not left to the
 machine. All runnable tasks stand in one list, and at every scheduling point (the end of a step) a seeded
-generator picks one. When none can run, virtual time jumps to the next timer. The same seed and program give
-the same run.
+generator picks one. When none can run, virtual time jumps to the next timer. Steps take no time; but a
+program in which some thread can always run (it polls with ``sleep(0)`` for what another one does after a
+second) would stand still in time, so after `BUSY` steps in a row each takes `STEP` seconds. The same seed and
+program give the same run.
 
 What it explores is the order of steps. Races between OS threads inside one operation it cannot show.
 
@@ -31,6 +33,12 @@ QUIET = 0.01
 
 LOOK = 0.1
 """Real seconds for which the scheduler waits at once when only descriptors can bring news."""
+
+BUSY = 10_000
+"""Steps in a row, without a moment in which nothing could run, that take no virtual time."""
+
+STEP = 0.00001
+"""Virtual seconds that each step after them takes."""
 
 
 class Deterministic(Runtime):
@@ -77,6 +85,7 @@ class Deterministic(Runtime):
         worker = self.worker
         runnable: list[Task] = []
         self._runnable = runnable
+        quiet = worker.steps  # at the last moment in which nothing could run
         with self.worker_here():
             try:
                 while not done():
@@ -92,7 +101,13 @@ class Deterministic(Runtime):
                         task = runnable.pop()
                         worker.steps += 1
                         self.step(task)
-                    elif not self.nothing_runs():
+                        if worker.steps - quiet > BUSY:
+                            self.time += STEP
+                            if self.time >= self.timers.due:
+                                self.timers.fire()
+                    elif self.nothing_runs():
+                        quiet = worker.steps
+                    else:
                         break
             finally:
                 worker.queue.extend(runnable)

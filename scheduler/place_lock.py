@@ -14,12 +14,13 @@ A gate that is free the owner simply takes. To a worker that holds its own it se
 the owner, and waits for it to be unlocked. Both may miss each other, hence *publish, fence, check*:
 
     owner (holds runtime.lock)              worker that stands aside
-    1. set GATE                             1. release the gate
+    1. set GATE, add it to ``_awaited``     1. release the gate
     2. try to take the gate                 2. look at GATE; if it is set, hold runtime.lock, look again,
                                                try to take the gate, and leave it to the owner
 
-Taking and releasing a lock are read-modify-writes: the fences. In any interleaving at least one side sees the
-other, and if both do, ``runtime.lock`` decides who counts the worker as stopped, once.
+Adding to a set and releasing a lock are read-modify-writes: the fences. (An attempt to take a lock that fails
+is none, only a look.) In any interleaving at least one side sees the other, and if both do, ``runtime.lock``
+decides who counts the worker as stopped, once.
 
 **Steps that do not end.** A worker that has not come to its gate after a millisecond is stopped at a
 safepoint (`scheduler.safepoint`), save inside code of ours, which is short, and in tasks that refuse
@@ -28,8 +29,9 @@ instruction of the code to which it will return, each jump and each start of a f
 first. It is then counted as stopped, as soon as a look at its stack after these events went on shows it in
 that code: where it has stood still since, or it would have met one of them.
 
-All fields need ``runtime.lock`` unless a comment says otherwise. Who is stopped may hold locks of the
-program, but none of ours.
+All fields need ``runtime.lock`` unless a comment says otherwise. Who opens the gates takes back, under that
+lock, all that the owner has asked of others: the next one may begin at once. Who is stopped may hold locks of
+the program, but none of ours. A model of this file is tests/model/gates.pml.
 """
 
 from __future__ import annotations
@@ -88,8 +90,8 @@ class PlaceLock:
         self._worker: Worker | None = None  # the owner's own, if it is one of the runtime's
         self._held: list[Worker] = []  # whose gates the owner has
         self._awaited: set[Worker] = set()  # who have not left theirs yet; read without the lock by the owner
-        self._asked: dict[Worker, Any] = {}  # for whom safepoints are on, and where they stood; the owner's
-        self._cornered: set[Worker] = set()  # those of them who sit in C calls; the owner's
+        self._asked: dict[Worker, Any] = {}  # for whom safepoints are on, and where they stood
+        self._cornered: set[Worker] = set()  # those of them who sit in C calls and are not awaited any more
         self._bell = threading.Lock()  # released when nobody is awaited any more
         self._bell.acquire()
         self._queue: deque[_Entrant] = deque()
@@ -154,12 +156,12 @@ class PlaceLock:
                 held.append(other)
                 continue
             other.attention |= GATE
-            # published; now check: see the head, and `Worker.aside`
+            self._awaited.add(other)
+            # published, with a fence; now check: see the head, and `Worker.aside`
             if other.gate.acquire(False):
                 other.attention &= ~GATE
+                self._awaited.discard(other)
                 held.append(other)
-            else:
-                self._awaited.add(other)
 
     def _gather(self, task: Any, interruptible: bool) -> bool:
         """Wait until all other workers have stopped; ``False`` if we gave up."""
@@ -167,13 +169,6 @@ class PlaceLock:
             give_way()
             if not self._awaited:
                 return True
-        try:
-            return self._insist(task, interruptible)
-        finally:
-            self._unask(self._asked.keys() - self._cornered)
-
-    def _insist(self, task: Any, interruptible: bool) -> bool:
-        """`_gather`, when it takes longer."""
         while self._awaited:
             if self._bell.acquire(timeout=PERIOD):
                 continue  # it may be an old one
@@ -182,32 +177,36 @@ class PlaceLock:
                 return False
             for worker in list(self._awaited):
                 self._press(worker)
+        if self._asked:
+            with self._lock:
+                if self.owner is task:  # else the runtime has ended meanwhile
+                    self._unask(self._asked.keys() - self._cornered)
         return True
 
     def _press(self, worker: Worker) -> None:
         """``worker`` has not come to its gate: have it stopped inside its step."""
-        if worker not in self._asked:
-            self._asked[worker] = None
-            safepoints.want(worker)
-            return
-        task = worker.task
-        frame = sys._current_frames().get(worker.os_thread.ident or 0)
-        code = None if frame is None or task is None or task.steady() else comes_back_to(frame, task)
-        if code is None:
-            self._asked[worker] = None
-            return
-        assert frame is not None
-        where = (id(frame), frame.f_lasti)
-        del frame
-        if self._asked[worker] != where:
-            safepoints.corner(worker, code, thorough=True)
-            self._asked[worker] = where
-            return
-        # The look that has found it here was made after the events of this code went on.
+        where = code = None
+        if worker in self._asked:  # only the owner, that is we, adds to it
+            task = worker.task
+            frame = sys._current_frames().get(worker.os_thread.ident or 0)
+            if frame is not None and task is not None and not task.steady():
+                code = comes_back_to(frame, task)
+                where = (id(frame), frame.f_lasti)
+            del frame
         with self._lock:
-            if worker in self._awaited:
+            if worker not in self._awaited:  # it has come, or the gates have been opened by the runtime's end
+                return
+            if worker not in self._asked:
+                safepoints.want(worker)
+            elif code is None:
+                where = None
+            elif self._asked[worker] != where:
+                safepoints.corner(worker, code, thorough=True)
+            else:
+                # The look that has found it here was made after the events of this code went on.
                 self._awaited.discard(worker)
                 self._cornered.add(worker)
+            self._asked[worker] = where
 
     def leave(self, task: Any) -> None:
         """Let the others go on: ``task``, the owner, is no longer alone, or gives up. Any OS thread."""
@@ -218,9 +217,6 @@ class PlaceLock:
                     entrant = self._queue.popleft()
                     self.owner = entrant.task
                     entrant.bell.release()
-        if self._asked:
-            self._cornered.clear()
-            self._unask(set(self._asked))
 
     def _open(self) -> None:
         """Give all gates back. Holds the lock."""
@@ -231,6 +227,9 @@ class PlaceLock:
             for worker in self._runtime.workers:
                 worker.attention &= ~GATE
             self._awaited.clear()
+            self._cornered.clear()
+        if self._asked:
+            self._unask(set(self._asked))
         self.owner = None
         self.closed = False
         for worker in self._held:
@@ -238,6 +237,7 @@ class PlaceLock:
         self._held.clear()
 
     def _unask(self, workers: set[Worker]) -> None:
+        """Turn their safepoints off. Holds the lock."""
         for worker in workers:
             del self._asked[worker]
             safepoints.unwant(worker)

@@ -15,8 +15,9 @@ seen by one who glances, who then passes it on.
 While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; the descriptors
 of the poller itself are made with the first enrolment.
 
-`waiting` holds those for whom some task waits, strongly: such a task is not garbage. All other enrolled ones
-are only known weakly, so that one that nobody uses any more can be collected, which closes it.
+`waiting` and `Enrolment.reader` hold those for whom some task waits, strongly: such a task is not garbage.
+All other enrolled ones are only known weakly, so that one that nobody uses any more can be collected, which
+closes it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ import selectors
 import socket
 import sys
 import threading
-import traceback
 import weakref
 from _thread import RLock
 from collections import deque
@@ -35,6 +35,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from .refcount import shared
+from .task import current_driver
 
 READ = 1
 WRITE = 2
@@ -60,6 +61,28 @@ class Waits(Protocol):
         """Whether a task waits for it now. Any OS thread."""
 
 
+class Reader(Waits, Protocol):
+    """What may stand in `Enrolment.reader`."""
+
+    def on_data(self) -> Any:
+        """Data has come, and nothing else is to be told. A task that was claimed because of that and has its
+        value may be given back, for the poller to make ready together with others. Any OS thread."""
+
+
+class Enrolment:
+    """One descriptor in one poller."""
+
+    __slots__ = ("poller", "reader", "watched")
+
+    def __init__(self, poller: Poller, watched: Watched) -> None:
+        self.poller = poller
+        self.watched = weakref.ref(watched)
+        self.reader: Reader | None = None
+        """Who is told of data instead of ``watched``, and is kept alive, because some task waits there.
+        Written under its own lock. To set this and to take it back at each wait costs a fifth of a set's
+        entry."""
+
+
 class Poller:
     """What the two kinds share."""
 
@@ -67,16 +90,18 @@ class Poller:
         """``nudge()`` is called when the first descriptor is enrolled, for one that sleeps elsewhere."""
         self._lock = RLock()
         self._nudge = nudge
-        self._known: dict[int, weakref.ref[Watched]] = {}
+        self._known: dict[int, Enrolment] = {}
         self.busy = 0  # descriptors enrolled; read without the lock as a hint
         self.sleeper = False  # somebody sleeps in `wait` or is about to
         self.dispatching: list[None] = []  # one for each `dispatch` under way
         self.waiting: set[Any] = set()
         self._seen: Any = None  # one that was waited for when somebody looked last
+        self._seen_at: Enrolment | None = None  # the same, among the enrolments
         self.closed = False
 
-    def want(self, watched: Watched, what: int) -> None:
+    def want(self, watched: Watched, what: int) -> Enrolment | None:
         """Somebody waits for ``watched`` to be ready for ``what``. Under the owner's lock of that direction.
+        ``None`` if the poller is closed.
 
         Once is enough if the poller is `persistent`."""
         raise NotImplementedError
@@ -90,11 +115,16 @@ class Poller:
 
     def waits(self) -> bool:
         """Whether any task waits for a descriptor."""
-        seen = self._seen  # usually still does: then this costs the same for any number of them
+        # Who did usually still does: then this costs the same for any number of them.
+        at = self._seen_at
+        if at is not None and _waits_at(at):
+            return True
+        seen = self._seen
         if seen is not None and seen in self.waiting and seen.has_waiters():
             return True
+        self._seen_at = next((at for at in list(self._known.values()) if _waits_at(at)), None)
         self._seen = next((port for port in list(self.waiting) if port.has_waiters()), None)
-        return self._seen is not None
+        return self._seen is not None or self._seen_at is not None
 
     def wait(self, timeout: float | None) -> Any:
         """Sleep until something is ready or `interrupt`, at most ``timeout`` seconds (``None``: for ever).
@@ -125,7 +155,7 @@ class Poller:
             self.busy = 0
             self._known = {}
             self.waiting = set()
-            self._seen = None
+            self._seen = self._seen_at = None
             self._close()
 
     def _close(self) -> None:
@@ -136,25 +166,35 @@ class Poller:
         self._lock = RLock()
         self.close()
 
-    def _remember(self, watched: Watched) -> None:
+    def _remember(self, watched: Watched) -> Enrolment:
         """Holds _lock."""
         if self not in watched.pollers:
             watched.pollers.append(self)
-        self._known[watched.fd] = weakref.ref(watched)
-        self.busy = len(self._known)
+        found = self._known.get(watched.fd)
+        if found is None or found.watched() is not watched:
+            found = self._known[watched.fd] = Enrolment(self, watched)
+            self.busy = len(self._known)
+        return found
 
     def _forget(self, watched: Watched, fd: int) -> bool:
         """Whether it was known. Holds _lock."""
         known = self._known.get(fd)
-        if known is None or known() not in (watched, None):
+        if known is None or known.watched() not in (watched, None):
             return False
         del self._known[fd]
         self.busy = len(self._known)
         return True
 
 
-def _report(watched: Watched) -> None:
+def _waits_at(enrolment: Enrolment) -> bool:
+    reader = enrolment.reader
+    return reader is not None and reader.has_waiters()
+
+
+def _report(watched: Any) -> None:
     """An owner failed: that is its own fault, and not to be that of the worker that happened to poll."""
+    import traceback  # rarely needed, and it takes long
+
     sys.stderr.write(f"rtsync: {watched!r} failed when it became ready:\n" + traceback.format_exc())
 
 
@@ -167,10 +207,10 @@ class EpollPoller(Poller):
         self._wake = -1
         self._asked: dict[int, int] = {}  # for which directions each descriptor is enrolled
 
-    def want(self, watched: Watched, what: int) -> None:
+    def want(self, watched: Watched, what: int) -> Enrolment | None:
         with self._lock:
             if self.closed:
-                return
+                return None
             first = self._epoll is None
             if first:
                 self._epoll = shared(select.epoll())
@@ -178,7 +218,7 @@ class EpollPoller(Poller):
                 # Edge-triggered too: it need never be read.
                 self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
             known = self._known.get(watched.fd)
-            enrolled = known is not None and known() is watched
+            enrolled = known is not None and known.watched() is watched
             # Writing is asked for with the first write that does not go through: most never have to wait, and
             # each report of data that came would tell of room too. The kernel reports at once if it is
             # ready already.
@@ -190,7 +230,7 @@ class EpollPoller(Poller):
             if asked & WRITE:
                 mask |= select.EPOLLOUT
             # Before the kernel knows: who polls may be told at once, and has to know whom it is about.
-            self._remember(watched)
+            enrolment = self._remember(watched)
             try:
                 if enrolled:
                     self._epoll.modify(watched.fd, mask)
@@ -204,6 +244,7 @@ class EpollPoller(Poller):
                 raise
         if first and self._nudge is not None:
             self._nudge()
+        return enrolment
 
     def drop(self, watched: Watched, fd: int) -> None:
         with self._lock:
@@ -238,25 +279,33 @@ class EpollPoller(Poller):
     def dispatch(self, ready: Any) -> bool:
         found = False
         known = self._known
-        wake = self._wake
+        plain = READ_ONLY
+        driver = current_driver()
+        key = 0 if driver is None else driver.key  # no task's, unless it is a worker's
+        queue: Any = driver.queue if key else None
         self.dispatching.append(None)
         for fd, flags in ready:
-            if fd == wake:
-                continue
             try:
-                watched = known[fd]()
-            except KeyError:  # dropped meanwhile
-                continue
-            if watched is None:
+                enrolment = known[fd]
+            except KeyError:  # the wake-up, or dropped meanwhile
                 continue
             found = True
+            told: Any = enrolment.reader
             try:
-                if flags & ~_ORDINARY:
-                    watched.on_ready(READ | WRITE | END)
-                else:
-                    watched.on_ready(_WHAT[flags])
+                if told is not None and flags == plain:  # the usual case, with nobody in between
+                    task = told.on_data()
+                    if task is not None:
+                        if task.key == key and task.queues:
+                            queue.append(task)
+                        else:
+                            task.ready()
+                elif (told := enrolment.watched()) is not None:
+                    told.on_ready(READ | WRITE | END if flags & ~_ORDINARY else _WHAT[flags])
             except Exception:
-                _report(watched)
+                _report(told)
+        # publish (append above), then check: see runtime.Runtime.park. One of them is for this worker itself.
+        if queue and driver.runtime.idle and len(queue) + len(driver.next) > 1:
+            driver.runtime.wake()
         self.dispatching.pop()
         return found
 
@@ -294,10 +343,10 @@ class SelectorPoller(Poller):
         self._wake_in: socket.socket
         self._wake_out: socket.socket | None = None
 
-    def want(self, watched: Watched, what: int) -> None:
+    def want(self, watched: Watched, what: int) -> Enrolment | None:
         with self._lock:
             if self.closed:
-                return
+                return None
             first = self._selector is None
             if first:
                 self._wake_in, self._wake_out = socket.socketpair()
@@ -305,13 +354,14 @@ class SelectorPoller(Poller):
                 self._wake_out.setblocking(False)
                 self._selector = self._make()
                 self._selector.register(self._wake_in, selectors.EVENT_READ)
-            self._remember(watched)
+            enrolment = self._remember(watched)
             self._changes.append((watched, what))
         # publish (append above), then check: who selects applies the changes before it does
         if not first:
             self.interrupt()
         elif self._nudge is not None:
             self._nudge()
+        return enrolment
 
     def drop(self, watched: Watched, fd: int) -> None:
         with self._lock:
@@ -338,7 +388,7 @@ class SelectorPoller(Poller):
                 return
             with self._lock:
                 known = self._known.get(watched.fd)
-                if known is None or known() is not watched:
+                if known is None or known.watched() is not watched:
                     continue
             old = self._asked.get(watched.fd, 0)
             self._ask(watched.fd, old, old | what)
@@ -381,7 +431,7 @@ class SelectorPoller(Poller):
             old = self._asked.get(fd, 0)
             self._ask(fd, old, old & ~what)
             known = self._known.get(fd)
-            watched = None if known is None else known()
+            watched = None if known is None else known.watched()
             if watched is not None:
                 # An end is reported again as long as it is there, so it need not be told from data.
                 found.append((watched, what))
@@ -446,6 +496,7 @@ class SelectorPoller(Poller):
         super().forked()
 
 
+READ_ONLY = -1
 _ORDINARY = 0
 _WHAT: dict[int, int] = {}
 new_poller: type[Poller] = SelectorPoller
@@ -453,5 +504,6 @@ new_poller: type[Poller] = SelectorPoller
 
 if hasattr(select, "epoll") and hasattr(os, "eventfd"):
     new_poller = EpollPoller
+    READ_ONLY = select.EPOLLIN
     _ORDINARY = select.EPOLLIN | select.EPOLLOUT
     _WHAT = {0: 0, select.EPOLLIN: READ, select.EPOLLOUT: WRITE, _ORDINARY: READ | WRITE}

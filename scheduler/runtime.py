@@ -30,7 +30,6 @@ import os
 import random
 import sys
 import threading
-import traceback
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -372,6 +371,8 @@ class Runtime:
 
     def report(self, task: Task, error: BaseException) -> None:
         """A task failed and nobody else takes the error."""
+        import traceback  # rarely needed, and it takes long
+
         text = "".join(traceback.format_exception(error))
         sys.stderr.write(f"uncaught exception in {task!r}:\n{text}")
 
@@ -424,6 +425,8 @@ class Runtime:
             except SystemExit as error:
                 status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
             except BaseException:
+                import traceback
+
                 traceback.print_exc()
             else:
                 continue

@@ -15,10 +15,10 @@ middle of one of our functions.
 
 from __future__ import annotations
 
-import dis
 import os
 import sys
 import threading
+from opcode import EXTENDED_ARG, opmap
 from types import CodeType
 from typing import Any, Protocol
 
@@ -32,9 +32,9 @@ _monitoring = sys.monitoring
 _JUMP = _monitoring.events.JUMP if sys.version_info >= (3, 14) else _monitoring.events.INSTRUCTION
 # A worker that is to stop, which raises nothing, may do so at the resumption of a coroutine, too.
 _EVENTS = _JUMP | _monitoring.events.PY_START | _monitoring.events.PY_RESUME
-_JUMPS = frozenset(dis.opmap[name] for name in ("JUMP_BACKWARD", "JUMP_FORWARD"))
+_JUMPS = frozenset(opmap[name] for name in ("JUMP_BACKWARD", "JUMP_FORWARD"))
 # Where an exception is on the stack, but not yet being handled: another one would go past the handler.
-_HANDLER_HEADS = frozenset(dis.opmap[name] for name in ("PUSH_EXC_INFO", "CLEANUP_THROW"))
+_HANDLER_HEADS = frozenset(opmap[name] for name in ("PUSH_EXC_INFO", "CLEANUP_THROW"))
 _TOOLS = (4, 3)  # the ids that have no conventional owner
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -162,7 +162,7 @@ class _Safepoints:
         if code in self._cornered.get(mine.task, ()):
             stop = opcodes[offset] not in _HANDLER_HEADS
         else:
-            while opcodes[offset] == dis.EXTENDED_ARG:
+            while opcodes[offset] == EXTENDED_ARG:
                 offset += 2
             stop = opcodes[offset] in _JUMPS
         if stop:

@@ -15,12 +15,11 @@ The owner of the claim leaves the result in ``task.value`` and calls ``task.read
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import update_wrapper
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
     from .runtime import Runtime
     from .timers import TimerQueue
     from .worker import Worker
+
+# Flags of code objects, of which only `inspect` has the names; importing that takes longer than all of us.
+CO_GENERATOR: Final = 0x20
+CO_COROUTINE: Final = 0x80
 
 type Waiter = list["Task"]
 """``[]`` until its task has parked, ``[task]`` while it waits, ``[]`` for ever once claimed."""
@@ -86,17 +89,30 @@ def direct[**P, R](
     of object a call makes; with it changed, a call makes a coroutine in every respect (``await``, the
     warning if it never is).
     """
-    code = function.__code__
-    flags = code.co_flags & ~inspect.CO_GENERATOR | inspect.CO_COROUTINE
+    flags = function.__code__.co_flags
+    return _flagged(function, flags & ~CO_GENERATOR | CO_COROUTINE)  # type: ignore[return-value]
+
+
+def returns_coroutine[F: Callable[..., Coroutine[Any, Any, Any]]](function: F) -> F:
+    """Let a plain function whose calls give a coroutine be known as one (``inspect.iscoroutinefunction``,
+    `rtsync.thread`): by the flag that says so of an ``async def``. What a call makes is decided by its first
+    instruction, so calls stay what they are. (``inspect.markcoroutinefunction`` does the same by importing
+    `inspect`, which takes long.)"""
+    return _flagged(function, function.__code__.co_flags | CO_COROUTINE)
+
+
+def _flagged[F: Callable[..., Any]](function: F, flags: int) -> F:
+    """``function`` with other flags in its code."""
+    plain: Any = function
     made = FunctionType(
-        code.replace(co_flags=flags),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
+        plain.__code__.replace(co_flags=flags),
+        plain.__globals__,
+        plain.__name__,
+        plain.__defaults__,
+        plain.__closure__,
     )
-    made.__kwdefaults__ = function.__kwdefaults__
-    return update_wrapper(made, function)
+    made.__kwdefaults__ = plain.__kwdefaults__
+    return update_wrapper(made, plain)  # type: ignore[return-value]
 
 
 def take_out(task: Task, queues: Iterable[Any]) -> bool:
@@ -128,6 +144,13 @@ class Task:
     value: Any
     pending: int
     waiter: Waiter | None
+
+    queues: ClassVar[bool] = True
+    """Whether its `ready` is the one of this class, so that who makes many ready at once may put them into
+    the queue of their worker himself."""
+
+    def __init_subclass__(cls) -> None:
+        cls.queues = cls.ready is Task.ready
 
     def __init__(
         self,

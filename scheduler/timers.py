@@ -1,9 +1,10 @@
 """Timers: a queue of waiters ordered by time, cheap to arm and to disarm.
 
-Deadlines are rounded up to *ticks*; a sorted map leads from tick to bucket. Arming at a tick that exists is
-one dictionary insertion. Disarming takes the entry out of its bucket at once; a bucket that became empty
-stays until the empty ones outnumber the others, so that a timeout armed and disarmed around every operation
-does not reorder the map each time, and yet a million disarmed timers leave nothing behind.
+Deadlines are rounded up to *ticks*. A dictionary leads from tick to bucket, and a heap holds each tick of it
+once. Arming at a tick that exists is one dictionary insertion. Disarming takes the entry out of its bucket at
+once; a bucket that became empty stays until the empty ones outnumber the others, so that a timeout armed and
+disarmed around every operation does not change the heap each time, and yet a million disarmed timers leave
+nothing behind.
 
 Everything here needs ``lock``, which a parking operation holds until its commit, like the lock of any
 event: a timer cannot fire before the coroutine that armed it has stopped.
@@ -13,10 +14,9 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Any
-
-from sortedcontainers import SortedDict
 
 from .deferred import defer, nested
 from .task import Waiter
@@ -53,7 +53,8 @@ class TimerQueue:
         self.clock = clock
         self.armed = 0  # timers in buckets
         self.due: float = FAR  # the clock's time of the first bucket; read without the lock as a hint
-        self._buckets: SortedDict = SortedDict()
+        self._buckets: dict[int, dict[Timer, None]] = {}
+        self._ticks: list[int] = []  # the keys of `_buckets`, as a heap
         self._empty = 0
         self._nudge = nudge
         self._watched: float = FAR  # until when the one that waits for us means to sleep
@@ -71,6 +72,7 @@ class TimerQueue:
         bucket = self._buckets.get(tick)
         if bucket is None:
             self._buckets[tick] = {timer: None}
+            heappush(self._ticks, tick)
             at = tick / TICKS_PER_SECOND
             if at < self.due:
                 self.due = at
@@ -102,20 +104,22 @@ class TimerQueue:
 
     def _sweep(self) -> None:
         """Drop the empty buckets. Holds lock."""
-        self._buckets = SortedDict({tick: bucket for tick, bucket in self._buckets.items() if bucket})
+        self._buckets = {tick: bucket for tick, bucket in self._buckets.items() if bucket}
+        self._ticks = list(self._buckets)
+        heapify(self._ticks)
         self._empty = 0
         self._set_due()
 
     def _set_due(self) -> None:
         """Holds lock."""
-        self.due = self._buckets.peekitem(0)[0] / TICKS_PER_SECOND if self._buckets else FAR
+        self.due = self._ticks[0] / TICKS_PER_SECOND if self._ticks else FAR
 
     def watch(self) -> float:
         """How many seconds to the first timer, for one who will now sleep that long and be nudged
         if an earlier one is armed. Takes lock."""
         with self.lock:
-            while self._empty and self._buckets and not self._buckets.peekitem(0)[1]:
-                self._buckets.popitem(0)
+            while self._empty and not self._buckets[self._ticks[0]]:
+                del self._buckets[heappop(self._ticks)]
                 self._empty -= 1
             self._set_due()
             self._watched = self.due
@@ -131,9 +135,9 @@ class TimerQueue:
         fired: list[Timer] = []
         with self.lock:
             now = self.clock() * TICKS_PER_SECOND
-            buckets = self._buckets
-            while buckets and buckets.peekitem(0)[0] <= now:
-                bucket = buckets.popitem(0)[1]
+            ticks = self._ticks
+            while ticks and ticks[0] <= now:
+                bucket = self._buckets.pop(heappop(ticks))
                 if bucket:
                     fired.extend(bucket)
                 else:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 
 TICK = 64
 """Steps between two looks at the clock, the injection queue and the end of the own queue."""
+
+ROUND = range(TICK)
 
 STEAL_MOST = 32
 """How many tasks one theft takes at the most; otherwise half of what is there."""
@@ -163,58 +164,57 @@ class Worker:
         queue, slot = self.queue, self.next
         append, popleft = queue.append, queue.popleft
         send = CoroutineType.send  # with the coroutine as an argument: no bound method to make or keep
-        ticks = 0
+        counted = 0  # of this round's steps, how many are in self.steps already
         while True:
-            try:
-                if slot:
-                    task = slot.pop()
-                elif queue:
-                    task = popleft()
-                else:
-                    self.steps += ticks % TICK
-                    ticks = 0
-                    # While we sleep, what ran last must not be kept alive by our variables.
-                    task = parking = waiter = commit = value = None  # type: ignore[assignment]
-                    task = self._find()  # type: ignore[assignment]
-                    if task is None:
-                        return
-            except IndexError:  # a thief took the one we saw
-                continue
-            ticks += 1
-            if ticks == TICK:
-                ticks = 0
-                self.steps += TICK - 1
-                self._tick(task)
-                continue
-            self.task = task
-            if self.attention and not self._attend(task):
-                return
-            if task.pending and not task.on_pending():
-                continue
-            value = task.value
-            if value is not None:
-                task.value = None
-            try:
-                parking = task.context.run(send, task.coro, value)
-            except StopIteration as stop:
-                task.finish(stop.value)
-            except BaseException as error:
-                task.fail(error)
-            else:
-                if parking is None:
-                    append(task)
-                    continue
+            for number in ROUND:
                 try:
-                    waiter, commit = parking
-                except Exception:
-                    self.step(task, task.coro.throw, BadYield(parking))
+                    if slot:
+                        task = slot.pop()
+                    elif queue:
+                        task = popleft()
+                    else:
+                        self.steps += number - counted
+                        counted = number
+                        # While we sleep, what ran last must not be kept alive by our variables.
+                        task = parking = waiter = commit = value = None  # type: ignore[assignment]
+                        task = self._find()  # type: ignore[assignment]
+                        if task is None:
+                            return
+                except IndexError:  # a thief took the one we saw
+                    counted += 1
                     continue
-                # From the append on the task can be found by a killer, from the commit on by everyone.
-                waiter.append(task)
-                task.waiter = waiter
-                commit.release()
-                if task.pending:
-                    task.on_parked()
+                self.task = task
+                if self.attention and not self._attend(task):
+                    return
+                if task.pending and not task.on_pending():
+                    continue
+                value = task.value
+                if value is not None:
+                    task.value = None
+                try:
+                    parking = task.context.run(send, task.coro, value)
+                except StopIteration as stop:
+                    task.finish(stop.value)
+                except BaseException as error:
+                    task.fail(error)
+                else:
+                    if parking is None:
+                        append(task)
+                        continue
+                    try:
+                        waiter, commit = parking
+                    except Exception:
+                        self.step(task, task.coro.throw, BadYield(parking))
+                        continue
+                    # From the append on the task can be found by a killer, from the commit on by everyone.
+                    waiter.append(task)
+                    task.waiter = waiter
+                    commit.release()
+                    if task.pending:
+                        task.on_parked()
+            self.steps += TICK - counted
+            counted = 0
+            self._tick()
 
     def step(self, task: Task, call: Callable[[Any], Any], argument: Any) -> None:
         """One step by ``call(argument)``, in full: what `run` does inline for ``task.coro.send(value)``.
@@ -256,8 +256,8 @@ class Worker:
         finally:
             self.task = outer
 
-    def _tick(self, task: Task) -> None:
-        """Every TICK steps: fire timers, and turn the order round once, ``task`` to the end."""
+    def _tick(self) -> None:
+        """Every TICK steps: fire timers, and turn the order round once: the slot goes to the end."""
         runtime = self.runtime
         if runtime.timers.due <= self.clock():
             runtime.timers.fire()
@@ -266,7 +266,6 @@ class Worker:
         if self.extra and runtime.too_many():
             with runtime.lock:
                 self.attention |= STOP
-        self.queue.append(task)
         try:
             self.queue.append(self.next.pop())
         except IndexError:
@@ -357,6 +356,8 @@ class Worker:
             if task is not None:
                 trace("step", now, self.index, task)
         except Exception:
+            import traceback  # rarely needed, and it takes long
+
             runtime.set_trace(None)
             sys.stderr.write(
                 "rtsync: the trace function failed and was taken off:\n" + traceback.format_exc()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
-from inspect import markcoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from rtsync.breaks import Break, BreakHangUp, BreakTerminate, NoBreaks
@@ -21,7 +20,7 @@ from rtsync.current import current_or_none
 from rtsync.errors import ContractError, ThreadKilled, refuse
 from rtsync.evt import Latch
 from rtsync.sync import sync
-from scheduler import NoRuntime, OsDriver, current_driver
+from scheduler import NoRuntime, OsDriver, current_driver, returns_coroutine
 
 from .background import driven
 from .drive import AsyncioDriver
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from rtsync.runtime import Runtime
 
 
-@markcoroutinefunction
+@returns_coroutine
 def run(coro: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
     """Run the asyncio coroutine ``coro`` on the runtime's background loop, and wait for it: its result or
     exception, ``asyncio.CancelledError`` if something in asyncio cancelled it.

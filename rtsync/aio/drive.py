@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from inspect import markcoroutinefunction
 from random import random
 from time import monotonic, sleep
 from types import CoroutineType
@@ -27,11 +26,11 @@ from typing import Any
 from rtsync.errors import ContractError, refuse
 from rtsync.evt import is_evt, settle
 from rtsync.sync import sync
-from scheduler import TimerQueue, current_driver, defer, direct, here
+from scheduler import TimerQueue, current_driver, defer, direct, here, returns_coroutine
 from scheduler.task import Task
 
 
-@markcoroutinefunction
+@returns_coroutine
 def wait(evt: Any) -> Coroutine[Any, Any, Any]:
     """Wait in an asyncio task, on any loop, for an event or another awaitable of this library: its result or
     exception.

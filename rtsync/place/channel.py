@@ -28,15 +28,16 @@ import os
 import termios
 import threading
 from _thread import RLock
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Coroutine, Generator
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakValueDictionary
 
 from rtsync.errors import ContractError
 from rtsync.evt import BaseEvt, Evt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
 from scheduler import Parking, defer, direct, nested, poller_here
+from scheduler.io_thread import io_poller
 from scheduler.poller import END, READ, WRITE
 
 from .log import log
@@ -53,13 +54,14 @@ _sending: set[End] = set()
 """Ends with messages that wait for room: not garbage, even if the program has dropped them."""
 
 
-class Queued(NamedTuple):
-    """What was put to an end and is not taken yet."""
+class Queued(namedtuple("Queued", ("messages", "bytes"))):
+    """What was put to an end and is not taken yet: a named tuple of two integers.
 
-    messages: int
-    """Messages that wait in this process because the system's buffer (about 200 KB for a channel) is full."""
-    bytes: int
-    """The memory that they take, and what is in the system's buffer or in shared memory on its way."""
+    ``messages``: those that wait in this process because the system's buffer (about 200 KB for a channel) is
+    full. ``bytes``: the memory that they take, and what is in the system's buffer or in shared memory on its
+    way."""
+
+    __slots__ = ()
 
 
 class End(BaseEvt):
@@ -254,7 +256,8 @@ class End(BaseEvt):
     def _wait_for_room(self, result: Any) -> None:
         """Holds _send_lock."""
         if result is FULL:
-            poller_here().want(self, WRITE)
+            # Not the poller of a runtime, which may end, while the message has yet to be sent.
+            io_poller().want(self, WRITE)
         else:
             again = threading.Timer(_AGAIN, self.flush)
             again.daemon = True

@@ -11,10 +11,12 @@ so a place can end at once, and nothing that it has put is lost."""
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
-import traceback
+import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,6 +28,7 @@ from rtsync.errors import ThreadKilled
 from rtsync.runtime import Runtime
 from rtsync.spawn import is_async
 from scheduler import defer
+from scheduler.safepoint import transparent
 
 from . import handles as handles  # so that they can be received
 from . import target
@@ -38,6 +41,11 @@ from .place import Control
 
 _OWN = ("rtsync.", "scheduler.", "importlib.")
 
+_PATIENCE = 5.0
+"""Seconds that the main thread has for its clean-up when another thread has called `sys.exit`."""
+
+_finishing = threading.Lock()
+
 
 class Creator:
     """The place that created this one, as far as its control socket tells."""
@@ -46,6 +54,8 @@ class Creator:
         self._control = control
         self._main: Controlled | None = None
         self._breaks: list[str | None] = []
+        self.exit_value: int | None = None
+        """What a thread other than the main one has exited with."""
         control.place = self
 
     def _told(self, message: Any) -> None:
@@ -75,9 +85,39 @@ class Creator:
         """Tell it something."""
         self._control.send(pack_own(message))
 
+    def leave(self, value: int) -> None:
+        """A thread has called ``sys.exit(value)``: the place ends, whatever its main thread does. On a
+        worker."""
+        main = self._main
+        if main is None or main.dead or self.exit_value is not None:
+            return
+        self.exit_value = value
+        defer(main.kill)  # so that clean-up runs, and `main` goes on
+
+        def ends() -> None:  # also if the main thread is in a C call that does not return
+            time.sleep(_PATIENCE)
+            _finish(value, self)
+
+        threading.Thread(target=ends, name="place-exit", daemon=True).start()
+
+
+class PlaceRuntime(Runtime):
+    """The runtime of a place: `sys.exit` in any of its threads ends the place."""
+
+    def __init__(self, creator: Creator) -> None:
+        super().__init__(name="place")
+        self._creator = creator
+
+    def exited(self, error: SystemExit) -> None:
+        """See `Runtime.exited`."""
+        self._creator.leave(_completion(error.code))
+
 
 def main() -> None:
     """Be a place. Does not return."""
+    # What was imported, with the collector off, is for good: no collection need look at it.
+    gc.freeze()
+    gc.enable()
     pid = os.getpid()
     control = Pipe(os.dup(0))
     order = unpack(receive(control))
@@ -114,13 +154,13 @@ def _take_input(stdin: Fd | None) -> None:
 def _run(name: str, what: Any, sent: Any, channel: PlaceChannel, creator: Creator) -> int:
     """Its completion value."""
     try:
-        fn = target.found(*what) if sent is None else unpack(sent)
+        fn = target.found(what) if sent is None else unpack(sent)
         del sent
-        Runtime(name="place").run(_main_of(fn, channel, creator))
+        PlaceRuntime(creator).run(_main_of(fn, channel, creator))
     except SystemExit as exit:
         return _completion(exit.code)
     except ThreadKilled:
-        return 1
+        return 1 if creator.exit_value is None else creator.exit_value
     except BaseException as error:
         _report(name, error)
         return 1
@@ -131,12 +171,14 @@ def _main_of(fn: Callable[[PlaceChannel], Any], channel: PlaceChannel, creator: 
     """What the main thread does."""
     if is_async(fn):
 
+        @transparent  # so that it can be broken and killed while it computes
         async def begin() -> Any:
             creator.begun()
             return await fn(channel)
 
         return begin
 
+    @transparent
     def begin_plain() -> Any:
         creator.begun()
         return fn(channel)
@@ -153,6 +195,8 @@ def _completion(code: Any) -> int:
 
 
 def _report(name: str, error: BaseException) -> None:
+    import traceback  # rarely needed, and it takes long
+
     where = trace = error.__traceback__
     while where is not None and where.tb_frame.f_globals.get("__name__", "").startswith(_OWN):
         where = where.tb_next
@@ -169,6 +213,7 @@ def _report_text(text: str) -> None:
 
 
 def _finish(value: int, creator: Creator) -> None:
+    _finishing.acquire()  # and never released: who comes second waits for the end
     try:
         atexit._run_exitfuncs()
     except BaseException as error:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import signal
 import socket
 import sys
@@ -66,8 +67,11 @@ def _command() -> list[str]:
     # What reproduces the options of this interpreter is known to subprocess only.
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 
-    text = f"import sys; sys.path[:] = {sys.path!r}; from rtsync.place.child import main; main()"
-    return [sys.executable, *_args_from_interpreter_flags(), "-c", text]
+    given: list[Any] = sys.path
+    path = [item for item in given if isinstance(item, (str, bytes))]  # imports overlook anything else
+    prepare = f"import gc, sys; gc.disable(); sys.path[:] = {path!r}"
+    begin = "from rtsync.place.child import main; main()"
+    return [sys.executable, *_args_from_interpreter_flags(), "-c", f"{prepare}; {begin}"]
 
 
 class Process:
@@ -75,7 +79,7 @@ class Process:
 
     def __init__(self, pid: int) -> None:
         self.id = pid
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._over = False
         self._ended: Callable[[int | None], object] | None = None
         self.poller: Any = None
@@ -147,9 +151,30 @@ class Process:
             except ProcessLookupError:  # ended, and not reaped yet
                 pass
 
+    def join(self, seconds: float) -> bool:
+        """Wait until it has ended, ``seconds`` at most, and reap it if nobody has; whether it has ended. Any
+        OS thread, also the one that watches it (a finalizer may run there)."""
+        with self._lock:
+            if self._over:
+                return True
+            if self.fd < 0:  # an OS thread reaps it
+                return False
+            try:
+                fd = os.dup(self.fd)  # whoever reaps it closes the other
+            except OSError:
+                return False
+        try:
+            end = select.poll()
+            end.register(fd, select.POLLIN)
+            ended = bool(end.poll(seconds * 1000))
+        finally:
+            os.close(fd)
+        self._reap(os.WNOHANG)
+        return ended
+
     def close_after_fork(self) -> None:
         """In the child of a fork: it is the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._over = True
         self.pollers = []
         if self.fd >= 0:

@@ -33,7 +33,8 @@ class Body(Protocol):
         signal that ended it, or ``None`` if that is not known. Any OS thread, not under locks."""
 
     def kill(self) -> None:
-        """End it at once. Any number of times."""
+        """End it at once, but do not wait for that. Any number of times. (A body may have a method
+        ``join(seconds)``, which waits: whether it has ended.)"""
 
 
 class PlaceLocation:

@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from scheduler import defer
 
 
-class PlaceEvent(NamedTuple):
-    """Something that happened to a place. Source: Racket Reference, ``place-event``."""
+# Not typing.NamedTuple, which imports annotationlib and with that the compiler's syntax trees.
+class PlaceEvent(namedtuple("PlaceEvent", ("place_id", "action", "value", "time"))):
+    """Something that happened to a place: a named tuple.
 
-    place_id: int
-    """Which place reports: 0 for the process that the user started, else its process id."""
-    action: str
-    """``create`` and ``reap`` (in the creator; the value is the created place's id), ``enter`` and ``exit``
-    (in the place itself; no value), ``put`` and ``get`` (the value is about the message's size in bytes)."""
-    value: Any
-    time: float
-    """Milliseconds since the epoch."""
+    ``place_id``, an ``int``: which place reports: 0 for the process that the user started, else its process
+    id. ``action``, a ``str``: ``create`` and ``reap`` (in the creator; the value is the created place's id),
+    ``enter`` and ``exit`` (in the place itself; no value), ``put`` and ``get`` (the value is about the
+    message's size in bytes). ``time``, a ``float``: milliseconds since the epoch.
+
+    Source: Racket Reference, ``place-event``."""
+
+    __slots__ = ()
 
     def __str__(self) -> str:
         return f"place {self.place_id}: {self.action}" + ("" if self.value is None else f" {self.value}")

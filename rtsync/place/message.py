@@ -21,8 +21,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from enum import Enum
+from importlib import import_module
 from pickle import PickleBuffer
-from reprlib import repr as short_repr
+from reprlib import Repr
 from types import NoneType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -30,8 +31,11 @@ from weakref import WeakKeyDictionary
 from rtsync.errors import ContractError
 from shm import Segment, SharedVector
 
-from .main_module import MAIN_NAMES, main_module
+from .main_module import MAIN_NAMES, main_module, main_origin
 from .packet import INLINE, MOST_ATTACHED, Attachment, Fd, Holder, Packet
+
+_short_repr: Final = Repr(maxstring=100, maxother=60).repr
+"""Of keys in the path to a part."""
 
 _OUT_OF_BAND: Final = 1 << 12
 """Bytes from which a buffer goes beside the pickle."""
@@ -115,6 +119,22 @@ def attachable(
         _attachables[one] = made
 
 
+_LATE: Final = {"port": ("rtsync.ports.", "rtsync.place.ports")}
+"""Kinds of attachments that are known once a module of ours has been imported, with the first that is sent or
+arrives; and where their types are from."""
+
+
+def _how(kind: type) -> _Attachable | None:
+    """How things of type ``kind`` are attached, if they are."""
+    found = _attachables.get(kind)
+    if found is None:
+        for home, ours in _LATE.values():
+            if kind.__module__.startswith(home):
+                import_module(ours)
+        found = _attachables.get(kind)
+    return found
+
+
 def type_name(kind: type) -> str:
     """The public name of a type: ``threading.Lock`` and not ``_thread.lock``."""
     module = kind.__module__
@@ -130,7 +150,7 @@ def type_name(kind: type) -> str:
 
 def _is_importable(kind: type) -> bool:
     found: Any = sys.modules.get(kind.__module__)
-    if kind.__module__ in MAIN_NAMES and getattr(found, "__file__", None) is None:
+    if kind.__module__ in MAIN_NAMES and main_origin() is None:
         return False  # typed in: another process cannot have it
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)
@@ -138,7 +158,7 @@ def _is_importable(kind: type) -> bool:
 
 
 def _classify(kind: type) -> tuple[int, str]:
-    if kind in _attachables:
+    if _how(kind) is not None:
         return _ATTACHED, ""
     if issubclass(kind, SharedVector):
         return _SHARED, ""
@@ -169,6 +189,11 @@ def _classify(kind: type) -> tuple[int, str]:
     return found, ""
 
 
+def is_record_of_main(kind: type) -> bool:
+    """Whether instances of ``kind``, a class of the program's main module, can be sent."""
+    return kind.__module__ in MAIN_NAMES and _classify(kind)[0] in (_ATOM, _FIELDS)
+
+
 def _kind(value: Any) -> tuple[int, str]:
     kind = type(value)
     known = _kinds.get(kind)
@@ -179,7 +204,10 @@ def _kind(value: Any) -> tuple[int, str]:
 
 def _fields(value: Any) -> list[tuple[str, Any]]:
     """The named parts of a named tuple or a dataclass."""
-    names = dict.fromkeys(getattr(value, "_fields", None) or value.__dataclass_fields__)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        names = dict.fromkeys(value._fields)
+    else:  # those of the class alone (ClassVar) do not travel
+        names = {field.name: None for field in sys.modules["dataclasses"].fields(value)}
     names.update(dict.fromkeys(getattr(value, "__dict__", ())))
     return [(name, getattr(value, name)) for name in names if hasattr(value, name)]
 
@@ -265,9 +293,9 @@ def _path(name: str, link: Any) -> str:
         if how == ".":
             steps.append(f".{key}")
         elif how == "{}":
-            steps.append(f"{{{short_repr(key)}}}")
+            steps.append(f"{{{_short_repr(key)}}}")
         else:
-            steps.append(f"{how.rstrip(']').rstrip('[')}[{short_repr(key)}]")
+            steps.append(f"{how.rstrip(']').rstrip('[')}[{_short_repr(key)}]")
     return name + "".join(reversed(steps))
 
 
@@ -291,7 +319,7 @@ class Attaching:
 
     def attach(self, thing: Any) -> Any:
         """A pickler's ``reducer_override``, for what is to be attached."""
-        how = _attachables.get(type(thing))
+        how = _how(type(thing))
         if how is None:
             return NotImplemented
         info, holder = how.depart(thing)
@@ -422,4 +450,6 @@ attachable(
 def _arrive(number: int) -> Any:
     """What was attached to the message that is being unpickled."""
     attachment = _arriving.packet.attachments[number]
+    if attachment.kind not in _by_kind:
+        import_module(_LATE[attachment.kind][1])
     return _by_kind[attachment.kind].arrive(attachment.info, attachment.holder)

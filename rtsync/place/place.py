@@ -122,12 +122,14 @@ class Place(PlaceChannel):
         return self._dead
 
     def kill(self) -> None:
-        """End it at once; its completion value is 1 unless it has one already. Its process may take a moment.
+        """End it at once; its completion value is 1 unless it has one already. On this machine it has ended
+        when this returns.
 
         Source: Racket Reference, ``place-kill``."""
-        self._decide(1)
-        if self._body is not None:
-            self._body.kill()
+        self._strike()
+        join = getattr(self._body, "join", None)
+        if join is not None and join(_PATIENCE):
+            self._reaped.wait(_PATIENCE)  # somebody else has reaped it, and is about to say so
 
     def break_(self, kind: str | None = None) -> None:
         """Break the main thread of the place, as `Thread.break_` does: ``kind`` is ``None``, ``'hang-up'`` or
@@ -145,6 +147,12 @@ class Place(PlaceChannel):
         return f"<Place {self._name} {self.id} {state}>"
 
     # -- its life ------------------------------------------------------------------------------
+
+    def _strike(self) -> None:
+        """`kill` without waiting."""
+        self._decide(1)
+        if self._body is not None:
+            self._body.kill()
 
     def _decide(self, value: int) -> None:
         with self._lock:
@@ -165,6 +173,7 @@ class Place(PlaceChannel):
         """Its process has ended. Any OS thread, once."""
         self._control.read()  # what it has said last
         self._control.close()
+        self._control.place = None  # a cycle: its end of the channel goes with the last reference
         if status is None:
             status = 1
         self._decide(status if status >= 0 else 128 - status)
@@ -202,7 +211,7 @@ class Place(PlaceChannel):
     def end_all(places: list[Place]) -> None:
         """Their custodian is being shut down."""
         for place in places:
-            place.kill()
+            place._strike()
         for place in places:
             place._reaped.wait(_PATIENCE)
 
@@ -374,7 +383,7 @@ def place_context(
 
 def _create(
     operation: str,
-    what: tuple[str, str, str | None, str],
+    what: target.Target,
     sent: Packet | None,
     in_: Any,
     out: Any,
@@ -409,7 +418,7 @@ def _create(
         made._control.send(pack_own(order))
         if sent is not None:
             made._control.send(sent)
-        body = location.launch(theirs, _fileno(streams.theirs[1]), _fileno(streams.theirs[2]), named)
+        body = location.launch(theirs, streams.theirs[1].fileno(), streams.theirs[2].fileno(), named)
     except BaseException:
         theirs.close()
         made._control.close()
@@ -423,12 +432,6 @@ def _create(
             made.kill()
             raise
     return (made, *ports)
-
-
-def _fileno(stream: Any) -> int:
-    if stream is None:  # the creator has none
-        return os.open(os.devnull, os.O_WRONLY)
-    return int(stream.fileno())
 
 
 def _after_fork_in_child() -> None:

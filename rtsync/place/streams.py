@@ -14,16 +14,18 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeIs
 
 from rtsync.errors import refuse
 from rtsync.evt import Latch
 from rtsync.os_thread import block_on
-from rtsync.ports import InputPort, OutputPort
-from rtsync.ports.descriptor import Descriptor
 
 from .packet import Fd
+
+if TYPE_CHECKING:
+    from rtsync.ports import InputPort, OutputPort
 
 _CHUNK = 1 << 16
 
@@ -36,11 +38,20 @@ class EMPTY_INPUT:
     """A stream without any bytes."""
 
 
+def _is_input(stream: Any) -> TypeIs[InputPort]:
+    # Importing ports takes long, and before somebody has done it nothing is one.
+    return "rtsync.ports" in sys.modules and isinstance(stream, import_module("rtsync.ports").InputPort)
+
+
+def _is_output(stream: Any) -> TypeIs[OutputPort]:
+    return "rtsync.ports" in sys.modules and isinstance(stream, import_module("rtsync.ports").OutputPort)
+
+
 def check_input(operation: str, stream: Any) -> None:
     """Refuse what cannot be read by a place."""
     if stream is None or stream is EMPTY_INPUT or _descriptor(stream) is not None:
         return
-    if not isinstance(stream, InputPort) and not hasattr(stream, "read"):
+    if not _is_input(stream) and not hasattr(stream, "read"):
         raise refuse(operation, "in_", "None, or a stream to read from", stream, TypeError)
 
 
@@ -48,14 +59,16 @@ def check_output(operation: str, name: str, stream: Any) -> None:
     """Refuse what cannot be written by a place."""
     if stream is None or stream is CREATORS or (name == "err" and stream == "stdout"):
         return
-    if isinstance(stream, InputPort) or not (_descriptor(stream) is not None or hasattr(stream, "write")):
+    if _is_input(stream) or not (_descriptor(stream) is not None or hasattr(stream, "write")):
         either = ", 'stdout'" if name == "err" else ""
         raise refuse(operation, name, f"None{either}, or a stream to write to", stream, TypeError)
 
 
 def _descriptor(stream: Any) -> int | None:
     """The descriptor under ``stream``, if there is one that a place can share."""
-    if isinstance(stream, (InputPort, OutputPort)):
+    if _is_input(stream) or _is_output(stream):
+        from rtsync.ports.descriptor import Descriptor
+
         # Others are non-blocking, which is a property of what would be shared and not of the descriptor.
         end = stream._end
         return end.fd if isinstance(end, Descriptor) and end.always_ready and end.fd >= 0 else None
@@ -78,12 +91,12 @@ class Streams:
         self.theirs: list[Any] = []  # what the place starts with
         self._ours: list[Any] = []  # what the caller gets ports to, in the order in, out, err
         self._input(in_)
-        self._output(sys.stdout if out is CREATORS else out)
+        self._output(out, sys.stdout)
         if isinstance(err, str):
             self.theirs.append(self.theirs[1])
             self._ours.append(None)
         else:
-            self._output(sys.stderr if err is CREATORS else err)
+            self._output(err, sys.stderr)
 
     def _input(self, stream: Any) -> None:
         ours: Any = None
@@ -101,10 +114,14 @@ class Streams:
         self.theirs.append(theirs)
         self._ours.append(ours)
 
-    def _output(self, stream: Any) -> None:
+    def _output(self, stream: Any, creators: Any) -> None:
         ours: Any = None
+        nowhere = stream is CREATORS and creators is None  # a program without standard streams
+        stream = creators if stream is CREATORS else stream
         fd = None if stream is None else _descriptor(stream)
-        if fd is not None:
+        if nowhere:
+            theirs = Fd(os.open(os.devnull, os.O_WRONLY))
+        elif fd is not None:
             _flush(stream)  # what we have written comes before what the place writes
             theirs = Fd(os.dup(fd))
         elif stream is None or hasattr(stream, "write"):
@@ -132,7 +149,7 @@ class Streams:
 
 
 def _flush(stream: Any) -> None:
-    if not isinstance(stream, OutputPort) and (flush := getattr(stream, "flush", None)) is not None:
+    if not _is_output(stream) and (flush := getattr(stream, "flush", None)) is not None:
         flush()
 
 
@@ -142,6 +159,9 @@ def _pipe() -> tuple[Fd, Fd]:
 
 
 def _input_port(fd: int) -> InputPort:
+    from rtsync.ports import InputPort
+    from rtsync.ports.descriptor import Descriptor
+
     end = Descriptor(fd, "place output", True, False)
     port = end.reader = InputPort(end, end.name)
     port._adopt()
@@ -149,6 +169,9 @@ def _input_port(fd: int) -> InputPort:
 
 
 def _output_port(fd: int) -> OutputPort:
+    from rtsync.ports import OutputPort
+    from rtsync.ports.descriptor import Descriptor
+
     end = Descriptor(fd, "place input", False, True)
     port = end.writer = OutputPort(end, end.name)
     port._adopt()
@@ -157,7 +180,7 @@ def _output_port(fd: int) -> OutputPort:
 
 def _pump_out(end: Fd, stream: Any, done: Latch) -> None:
     """From the place to ``stream``, until the place (and who has its stream from it) closes its end."""
-    port = isinstance(stream, OutputPort)
+    port = _is_output(stream)
     text = not port and (isinstance(stream, io.TextIOBase) or hasattr(stream, "encoding"))
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     wanted = True
@@ -180,7 +203,7 @@ def _pump_out(end: Fd, stream: Any, done: Latch) -> None:
 
 def _pump_in(stream: Any, end: Fd) -> None:
     """From ``stream`` to the place, until either closes."""
-    if isinstance(stream, InputPort):
+    if _is_input(stream):
 
         def read(n: int) -> Any:
             return block_on(stream.read_bytes_avail(n))

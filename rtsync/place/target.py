@@ -17,11 +17,15 @@ from typing import Any
 from rtsync.errors import ContractError, refuse
 
 from . import message
-from .main_module import MAIN_NAMES, main_module, main_origin
+from .main_module import MAIN_NAMES, is_loading, loading, main_module, main_origin
 from .packet import Packet
 
+type Target = tuple[str, str, str | None, str]
+"""``("module", name, file or None, function)`` or ``("file", path, name or None, function)``: what the
+creator knows."""
 
-def named(operation: str, module: Any, start: Any) -> tuple[str, str, str | None, str]:
+
+def named(operation: str, module: Any, start: Any) -> Target:
     """The target ``start`` in ``module``, a name or the path of a file."""
     if not isinstance(module, (str, os.PathLike)):
         raise refuse(operation, "module", "the name of a module or the path of a file", module, TypeError)
@@ -33,14 +37,15 @@ def named(operation: str, module: Any, start: Any) -> tuple[str, str, str | None
     if isinstance(path, bytes):
         path = os.fsdecode(path)
     if not isinstance(module, str) or os.sep in path or path.endswith(".py"):
-        return "file", os.path.abspath(path), None, start
+        file = os.path.abspath(path)
+        return _checked(operation, ("file", file, _name_of(file), start))
     if not path or not all(part.isidentifier() for part in path.split(".")):
         raise refuse(operation, "module", "the name of a module or the path of a file", module, ValueError)
     loaded = sys.modules.get(path)
-    return "module", path, getattr(loaded, "__file__", None), start
+    return _checked(operation, ("module", path, getattr(loaded, "__file__", None), start))
 
 
-def of_function(operation: str, fn: Any) -> tuple[str, str, str | None, str]:
+def of_function(operation: str, fn: Any) -> Target:
     """The target that is ``fn``, a function of a module that the place can import."""
     if not callable(fn):
         raise refuse(operation, "fn", "a function", fn, TypeError)
@@ -55,7 +60,39 @@ def of_function(operation: str, fn: Any) -> tuple[str, str, str | None, str]:
         )
     assert isinstance(module, str)
     assert isinstance(name, str)
-    return "module", module, getattr(sys.modules[module], "__file__", None), name
+    return _checked(operation, ("module", module, getattr(sys.modules[module], "__file__", None), name))
+
+
+def _name_of(file: str) -> str | None:
+    """What the module in ``file`` is called here, if it is loaded: in the place it is called the same, so
+    that its classes are the same in messages."""
+    origin = main_origin()
+    if origin is not None and origin[0] == file:
+        return "__main__"
+    for name, module in list(sys.modules.items()):
+        try:  # not getattr: it would load a module that is to be loaded lazily
+            loaded_from = object.__getattribute__(module, "__dict__").get("__file__")
+        except AttributeError:  # some programs have other things there
+            continue
+        if loaded_from == file:
+            return name
+    return None
+
+
+def _source(what: Target) -> str:
+    """The file that a target is loaded from, or the module's name."""
+    kind, module, other, _ = what
+    return module if kind == "file" else other or module
+
+
+def _checked(operation: str, what: Target) -> Target:
+    if is_loading(_source(what)):
+        raise ContractError(
+            f"{operation}: {what[1]} is only being loaded, to find the function of this place, and may not "
+            "create a place of its own functions yet, for that would go on for ever; do so in a function, or "
+            'under `if __name__ == "__main__":`'
+        )
+    return what
 
 
 def by_value(operation: str, fn: Any) -> Packet:
@@ -63,6 +100,8 @@ def by_value(operation: str, fn: Any) -> Packet:
     classes and modules may be among that too."""
     if not isinstance(fn, FunctionType):
         raise refuse(operation, "fn", "a function", fn, TypeError)
+    if fn.__module__ in MAIN_NAMES and (origin := main_origin()) is not None:
+        _checked(operation, ("module", fn.__module__, origin[0], fn.__qualname__))
     try:
         _check_closure(fn, set())
     except message.Refused as refused:
@@ -111,17 +150,23 @@ def _context_pickler() -> type[Any]:
             message.Attaching.__init__(self)
             cloudpickle.Pickler.__init__(self, file, 5, message.beside(buffers))
 
+        def persistent_id(self, thing: Any) -> Any:
+            return bytes(thing) if type(thing) is bytearray else None  # as in messages
+
         def reducer_override(self, thing: Any) -> Any:
+            if isinstance(thing, type) and message.is_record_of_main(thing):
+                return NotImplemented  # by its name: in messages it has to be the same class there
             reduced = self.attach(thing)
             return cloudpickle.Pickler.reducer_override(self, thing) if reduced is NotImplemented else reduced
 
     return ContextPickler
 
 
-def found(kind: str, module: str, file: str | None, start: str) -> Callable[..., Any]:
+def found(what: Target) -> Callable[..., Any]:
     """In the place: the function. Raises what importing the module raises, ``AttributeError`` without it."""
-    loaded = _load_file(module) if kind == "file" else _load(module, file)
-    value: Any = loaded
+    kind, module, other, start = what
+    with loading(_source(what)):
+        value: Any = _load_file(module, other) if kind == "file" else _load(module, other)
     for part in start.split("."):
         if not hasattr(value, part):
             raise AttributeError(f"place: the module {module} has no function {start!r}")
@@ -135,16 +180,19 @@ def _load(name: str, file: str | None) -> ModuleType:
     if name in MAIN_NAMES:
         return main_module()
     try:
-        known = find_spec(name) is not None
-    except (ImportError, ValueError):
-        known = False
-    if known or file is None:
-        return importlib.import_module(name)
-    return _load_as(name, file)  # it was imported in the creator by other means than its path
+        spec = find_spec(name)
+    except Exception:  # of a package that it is in, which is imported now
+        spec = None
+    elsewhere = file is not None and (spec is None or (spec.has_location and spec.origin != file))
+    if elsewhere and os.path.isfile(file):  # type: ignore[arg-type]
+        return _load_as(name, file)  # type: ignore[arg-type] # in the creator it was not found by its path
+    return importlib.import_module(name)
 
 
-def _load_file(path: str) -> ModuleType:
+def _load_file(path: str, name: str | None) -> ModuleType:
     sys.path.insert(0, os.path.dirname(path))  # as for a program: modules beside it
+    if name is not None:
+        return _load(name, path)
     return _load_as(os.path.splitext(os.path.basename(path))[0], path)
 
 

@@ -51,6 +51,7 @@ class Descriptor:
     )
 
     def __init__(self, fd: int, name: str, reading: bool, writing: bool) -> None:
+        kind = os.fstat(fd).st_mode  # before it is ours: if it is none, there is nothing to be closed
         self._lock = Lock()
         self.fd = fd
         self.name = name
@@ -59,7 +60,6 @@ class Descriptor:
         self.writer: Side | None = None
         self._reading = reading
         self._writing = writing
-        kind = os.fstat(fd).st_mode
         self.is_socket = stat.S_ISSOCK(kind)
         self.short_means_empty = self.is_socket or stat.S_ISFIFO(kind)
         self.always_ready = not self.short_means_empty and _is_always_ready(fd, kind)

@@ -15,6 +15,7 @@ import socket
 import sys
 from typing import Any
 
+from rtsync.custodian import check_custodian
 from rtsync.errors import refuse
 
 from .descriptor import Descriptor, SharedDescriptor
@@ -111,19 +112,22 @@ class Standard(SharedDescriptor):
 
 
 def end_of(operation: str, source: Any, name: str | None, reading: bool) -> tuple[Any, str]:
-    """The end for a port over ``source``, and the port's name; refuses what is nothing like that."""
+    """The end for a port over ``source``, and the port's name; refuses what is nothing like that, and what
+    would become ours while the current custodian has been shut down."""
     if hasattr(source, "watched"):  # an end already
         return source, name or "port"
     if isinstance(source, (bytes, bytearray, memoryview)) and reading:
         return Bytes(bytes(source)), name or "bytes"
+    check_custodian(operation)
+    argument = "source" if reading else "sink"
     if isinstance(source, socket.socket):
         label = name or f"socket {source.fileno()}"
         if source.fileno() < 0:
-            raise refuse(operation, "source", "an open socket", source, ValueError)
+            raise refuse(operation, argument, "an open socket", source, ValueError)
         return Descriptor(source.detach(), label, reading, not reading), label
     if isinstance(source, int) and not isinstance(source, bool):
-        if source < 0:
-            raise refuse(operation, "source", "a descriptor", source, ValueError)
+        if not 0 <= source < 2**31:
+            raise refuse(operation, argument, "a descriptor", source, ValueError)
         label = name or f"descriptor {source}"
         return Descriptor(source, label, reading, not reading), label
     if hasattr(source, "read" if reading else "write"):
@@ -138,7 +142,7 @@ def end_of(operation: str, source: Any, name: str | None, reading: bool) -> tupl
             os.close(fd)
             raise
     kinds = "a descriptor, a socket or a file" + (" or bytes" if reading else "")
-    raise refuse(operation, "source", kinds, source, TypeError)
+    raise refuse(operation, argument, kinds, source, TypeError)
 
 
 def standard_end(which: str) -> Any:

@@ -8,7 +8,8 @@ bytes and one message each. The writer itself goes on when at most ``limit`` byt
 
 Bytes stay in the buffer until there are ``block`` of them, or somebody flushes; then they are *draining*.
 
-Positions count the bytes since the beginning: ``_total`` were taken, ``_total - _pending`` were sent.
+Positions count the bytes that have not gone to the kernel at once: ``_total`` were taken, and
+``_total - _pending`` were sent.
 
 Source: Racket Reference 13.3 (Byte and string output), 13.1.3 (buffering), 13.1.11 (Port events).
 """
@@ -59,6 +60,7 @@ class OutputPort(Port):
         "_chunks",
         "_closing",
         "_draining",
+        "_free",
         "_limit",
         "_mode",
         "_offset",
@@ -101,6 +103,9 @@ class OutputPort(Port):
         self._limit = limit
         self._closing = False  # no more is taken; it closes as soon as all was sent
         self._tell = True  # the other end, when it closes
+        # The descriptor as long as a write may go straight to it: it is a plain one, nothing is pending, and
+        # there is room as far as we know. Else -1.
+        self._free = self._fd
         if end is not sink:
             self._adopt()
 
@@ -155,8 +160,19 @@ class OutputPort(Port):
             try:
                 value: Any = NOT_READY
                 if request is None:
-                    if flush and self._fd >= 0 and self._ready and not self._pending and not self._closing:
-                        value = self._write_through(data)
+                    if flush and (fd := self._free) >= 0:
+                        try:
+                            sent = write(fd, data)
+                        except BlockingIOError:
+                            self._ready = False
+                            self._free = -1
+                        except Exception as error:
+                            self._fail(error)
+                            value = self._error
+                        else:
+                            if sent == len(data):
+                                break
+                            value = self._rest(data, sent)
                     if value is NOT_READY:
                         request = Write(self, data, flush)
                 if value is NOT_READY:
@@ -183,6 +199,8 @@ class OutputPort(Port):
             if type(value) is not Sent:
                 return given(value)
             request = value
+        lock.release()
+        return sent
 
     _write_bytes_avail = performing("OutputPort.write_bytes_avail")
     _flush = performing("OutputPort.flush")
@@ -234,12 +252,18 @@ class OutputPort(Port):
                 return DONE
             if not self._closing:
                 self._closing = True
+                self._fd = self._free = -1  # no more by the short way
                 self._tell = tell
                 self._refuse_writers()
             self._drain()
             if self._closed:
                 return DONE if self._error is None else Closing(self)
             return Closing(self)
+
+    def _shut(self) -> bool:
+        with self._lock:
+            self._free = -1
+        return super()._shut()
 
     def abort(self) -> None:
         """Close it at once; what is pending is lost. Who waits gets `PortClosed`."""
@@ -277,21 +301,12 @@ class OutputPort(Port):
     def _request(self) -> Request:
         return Writable(self)
 
-    def _write_through(self, data: bytes) -> Any:
-        """Hand ``data`` to the kernel, nothing being pending: its size, or what is to be waited for.
-        `NOT_READY`: nothing has been written."""
+    def _rest(self, data: bytes, sent: int) -> Any:
+        """Of ``data`` the kernel has taken only the first ``sent`` bytes: the port keeps the others. What is
+        to be waited for."""
         size = len(data)
-        try:
-            sent = write(self._fd, data) if size else 0
-        except BlockingIOError:
-            self._ready = False
-            return NOT_READY
-        except Exception as error:
-            self._fail(error)
-            return self._error
+        self._free = -1
         self._total += size
-        if sent == size:
-            return size
         self._chunks.append(data[sent:])
         self._pending = size - sent
         self._ready = self._look_closely
@@ -330,6 +345,7 @@ class OutputPort(Port):
             if not self._look_closely:
                 self._ready = False
             data = data[sent:]
+        self._free = -1
         self._chunks.append(data)
         self._pending += len(data)
         if (
@@ -380,6 +396,8 @@ class OutputPort(Port):
                 self._finish_close()
                 return
             self._draining = False
+            if self._ready:
+                self._free = self._fd
             if self._held and not self._queue:
                 self._unhold()
 
@@ -415,6 +433,7 @@ class OutputPort(Port):
         if self._error is None:
             self._error = Failed(error)
         self._ready = False
+        self._fd = self._free = -1
         self._forget_pending()
         if self._closing and not self._closed:
             self._finish_close()
@@ -427,7 +446,7 @@ class OutputPort(Port):
     def _finish_close(self) -> None:
         """All was sent, or never will be."""
         self._closed = True
-        self._fd = -1
+        self._fd = self._free = -1
         if self._queue:
             self._serve()
         self._unhold()
@@ -446,6 +465,8 @@ class OutputPort(Port):
                 return
             if self._draining:
                 self._push()
+            elif not self._pending:
+                self._free = self._fd
             if self._queue:
                 self._serve()
             elif self._held:
@@ -559,12 +580,14 @@ class WriteAvail(Writing):
             sent = port._end.write(data)
         except BlockingIOError:
             port._ready = False
+            port._free = -1
             return NOT_READY
         except Exception as error:
             port._fail(error)
             return port._error
         if sent < len(data) and not port._look_closely:
             port._ready = False
+            port._free = -1
         port._total += sent
         if port._end.unsent:
             port._drain()

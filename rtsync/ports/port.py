@@ -61,6 +61,8 @@ class Request(BaseEvt):
 
     def _poll(self) -> Any:
         port = self._port
+        if port._quick:
+            port._quick_to_queue()
         if port._queue:  # those who wait come first
             port._serve()
         found = self._find()
@@ -105,6 +107,7 @@ class Port(BaseEvt):
         "_lock",
         "_look_closely",
         "_queue",
+        "_quick",
         "_ready",
         "_self_request",
         "_wanted",
@@ -119,13 +122,14 @@ class Port(BaseEvt):
     def __init__(self, end: Any, name: str, encoding: str, errors: str) -> None:
         self._lock = RLock()
         self._queue = WaitQueue()
+        self._quick: list[Any] | None = None  # see `InputPort._quick_to_queue`
         self._end = end  # a descriptor, one side of TLS or of a pipe
         self._watched = end.watched
         self._asks = self._what  # the directions that concern us
         # Hot paths skip a call where the end is a plain descriptor; -1 where it is not, and once closed.
         self._fd = end.fd if type(end) is Descriptor and not end.always_ready else -1
         self._wanted: Any = None  # the poller that was asked last
-        self._ready = True  # trying makes sense
+        self._ready = True  # trying makes sense; also once there is nothing but an end, an error or a refusal
         self._look_closely = not end.short_means_empty
         self._error: Failed | None = None  # of the descriptor; for all operations from now on
         self._closed = False
@@ -174,9 +178,13 @@ class Port(BaseEvt):
         while held:
             held.pop().waiting.discard(self)
 
+    def _quick_to_queue(self) -> None:
+        """There is a waiter outside the queue, and others come: let it stand where all do. Holds _lock."""
+        raise NotImplementedError
+
     def has_waiters(self) -> bool:
         """See `scheduler.poller.Waits`."""
-        return any(entry[0] for entry in list(self._queue))
+        return bool(self._quick) or any(entry[0] for entry in list(self._queue))
 
     def _left(self) -> None:
         """A waiter of the queue has died. Takes _lock."""
@@ -188,7 +196,7 @@ class Port(BaseEvt):
             # Nearly always it is the only one.
             while queue and not queue[0][0]:
                 swept.append(queue.popleft())
-            if not queue:
+            if not queue and not self._quick:
                 self._idle()
         queue.left(self._lock)
         del swept  # what it refers to goes only now, without the lock
@@ -255,6 +263,8 @@ class Port(BaseEvt):
     def _poll(self) -> Any:
         if self._self_request is None:
             self._self_request = self._request()
+        if self._quick:
+            self._quick_to_queue()
         found = self._self_request._find()
         if self._queue:
             self._serve()
@@ -289,8 +299,11 @@ class Port(BaseEvt):
         with self._lock:
             if self._closed:
                 return False
+            if self._quick:
+                self._quick_to_queue()
             self._closed = True
             self._fd = -1
+            self._ready = True  # there is an answer: a refusal
             queue, self._queue = self._queue, WaitQueue()
             self._unhold()
             refusal = self._refusal()

@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from inspect import markcoroutinefunction
 from typing import Any, Final
 
+from rtsync.custodian import check_custodian
 from rtsync.errors import refuse
 from rtsync.waiter import NOT_READY
 from scheduler import poller_here
@@ -25,7 +26,6 @@ from .ends import Object
 from .input import InputPort
 from .output import OutputPort
 from .port import Port, Request, performing
-from .tcp import check_custodian
 
 PIPE: Final = "pipe"
 INHERIT: Final = "inherit"

@@ -17,8 +17,8 @@ from inspect import markcoroutinefunction
 from typing import Any, Final
 
 from rtsync.alarm import sleep
-from rtsync.custodian import current_custodian_or_none
-from rtsync.errors import ContractError, check_count, refuse
+from rtsync.custodian import check_custodian
+from rtsync.errors import check_count, refuse
 from rtsync.evt import Evt
 from rtsync.waiter import NOT_READY
 
@@ -94,13 +94,6 @@ def socket_ports(sock: socket.socket, *, encoding: str = "utf-8") -> tuple[Input
     return make_ports(sock, address, encoding)
 
 
-def check_custodian(operation: str) -> None:
-    """Refuse before anything has happened."""
-    custodian = current_custodian_or_none()
-    if custodian is not None and custodian.is_shut_down:
-        raise ContractError(f"{operation}: the current custodian has been shut down")
-
-
 def _check_port_number(operation: str, argument: str, value: object, least: int) -> None:
     check_count(operation, argument, value, least)
     if value > 65535:  # type: ignore[operator]
@@ -164,7 +157,7 @@ def _bind(family: int, address: Any, backlog: int, reuse: bool, dual: bool = Fal
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
         sock.bind(address)
-        sock.listen(backlog)
+        sock.listen(min(backlog, 0x7FFFFFFF))
     except BaseException:
         sock.close()
         raise

@@ -257,7 +257,7 @@ def upgrade(
             raise ContractError(f"{operation}: the ports must be those of one connection, not encrypted yet")
         if out._pending:
             raise ContractError(f"{operation}: the output port must be flushed before")
-        if inp._queue or out._queue:
+        if inp._queue or inp._quick or out._queue:
             raise ContractError(f"{operation}: no other thread may wait at the ports")
         tls = Tls(inp, out, context, server_side, server_hostname)
         for port in (inp, out):
@@ -266,6 +266,10 @@ def upgrade(
             port._look_closely = port._ready = True
             port._asks = tls.asks
             port._wanted = None
+        out._free = -1
+        inp._unhold()
+        inp._enrolment = None
+        inp._key = -1
         inp._buffer = b""
         inp._start = 0
         inp._ended_input = False

@@ -7,7 +7,6 @@ asynchronous channels, events, breaks, custodians, parameters, pools.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from math import isnan
 from typing import Any, Literal
 
 from rtsync.alarm import at, idle
@@ -19,7 +18,7 @@ from rtsync.breaks import BreaksBlock, break_enabled, breaks
 from rtsync.channel import Channel, ChannelPut
 from rtsync.custodian import Custodian, current_custodian
 from rtsync.env import parameterize
-from rtsync.errors import ContractError, ThreadDead, check_callable, refuse
+from rtsync.errors import ContractError, ThreadDead, check_callable, is_number, refuse
 from rtsync.evt import Choice, Evt, Wrap, always, call, check_evt, choice, is_evt, never, tail
 from rtsync.evt import guard as _guard
 from rtsync.evt import nack_guard as _nack_guard
@@ -619,7 +618,7 @@ def alarm_evt(msecs: float, monotonic: bool = False) -> Evt:
     Source: Racket Reference 11.2.1, ``alarm-evt``."""
     if isinstance(msecs, bool) or not isinstance(msecs, (int, float)):
         raise refuse("alarm_evt", "msecs", "a number of milliseconds", msecs, TypeError)
-    if isnan(msecs):
+    if not is_number(msecs):
         raise refuse("alarm_evt", "msecs", "a number of milliseconds", msecs, ValueError)
     return at(msecs / 1000, monotonic=monotonic)
 

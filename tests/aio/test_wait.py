@@ -8,6 +8,7 @@ import pytest
 
 import rtsync as rt
 from rtsync import AsyncChannel, Channel, ContractError, Semaphore, after, aio, always, block_on, choice, sync
+from rtsync.waiter import living
 
 
 def on_a_loop(main):
@@ -17,7 +18,7 @@ def on_a_loop(main):
 
 async def parked(queue):
     """Until somebody waits in the queue of an event."""
-    while not queue.living():
+    while not living(queue):
         await asyncio.sleep(0)
 
 

@@ -192,6 +192,63 @@ async def test_nobody_is_waited_for_who_sits_in_a_long_call_into_c():
     await writers.end()
 
 
+class _HoldsUp:
+    """A lock that holds up the OS thread ``slow`` when it has let go of it, until ``go_on``."""
+
+    def __init__(self, lock):
+        self.acquire, self.release, self._recursion_count = lock.acquire, lock.release, lock._recursion_count
+        self.slow = None
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __enter__(self):
+        self.acquire()
+
+    def __exit__(self, *_):
+        self.release()
+        if self.slow == threading.get_ident():
+            self.slow = None
+            self.reached.set()
+            assert self.go_on.wait(30)
+
+
+@pytest.mark.rtsync(workers=2)
+def test_who_is_slow_to_leave_does_not_take_back_what_the_next_has_asked_for(monkeypatch):
+    place_lock = rtsync.current_thread().runtime.place_lock
+    lock = _HoldsUp(place_lock._lock)
+    monkeypatch.setattr(place_lock, "_lock", lock)
+    in_c, first_has_left = threading.Event(), threading.Event()
+    c = threading.Lock()
+    c.acquire()
+    ran = []
+
+    def first():
+        with atomic():
+            lock.slow = threading.get_ident()
+        first_has_left.set()
+
+    async def sits_in_c():
+        in_c.set()
+        c.acquire()
+        ran.append(1)
+
+    def second():
+        with atomic():
+            lock.go_on.set()
+            assert first_has_left.wait(30)
+            c.release()
+            time.sleep(0.05)
+            assert not ran
+
+    threads = [thread(first)]
+    assert lock.reached.wait(30)
+    threads.append(thread(sits_in_c))
+    assert in_c.wait(30)
+    threads.append(thread(second))
+    for t in threads:
+        block_on(t.join())
+    assert ran
+
+
 @pytest.mark.rtsync(workers=3)
 async def test_an_os_backed_thread_sees_everything_frozen():
     writers = Writers("steps", "computes", "rendezvous", "blocks", "sits_in_c")

@@ -16,6 +16,7 @@ from rtsync import (
     Channel,
     Custodian,
     CustodianBox,
+    Parameter,
     Runtime,
     Scope,
     Semaphore,
@@ -24,10 +25,12 @@ from rtsync import (
     always,
     at,
     block_on,
+    break_enabled,
     call,
     call_in_nested_thread,
     choice,
     current_custodian,
+    current_evt_pseudo_random_generator,
     current_thread,
     current_thread_group,
     guard,
@@ -49,6 +52,19 @@ from rtsync import (
 from rtsync.testing import DeterministicRuntime, explore, explore_all, run_deterministic
 
 NAN = float("nan")
+TOO_MUCH = 10**400  # more than a float can say
+
+
+class Ambiguous:
+    """Has no truth value, as some arrays have none."""
+
+    def __bool__(self):
+        raise RuntimeError("ambiguous")
+
+
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("no words")
 
 
 async def nothing():
@@ -93,6 +109,17 @@ TABLE = [
     ("sleep", "secs", ValueError, lambda: sleep(-0.001)),
     ("sleep", "secs", ValueError, lambda: sleep(NAN)),
     ("sleep", "secs", ValueError, lambda: sleep(-float("inf"))),
+    ("sleep", "secs", ValueError, lambda: sleep(TOO_MUCH)),
+    ("sleep", "secs", TypeError, lambda: sleep(Ambiguous())),
+    ("sleep", "secs", TypeError, lambda: sleep(Unspeakable())),
+    ("sleep", "secs", TypeError, lambda: sleep("1" * 1_000_000)),
+    ("after", "secs", ValueError, lambda: after(TOO_MUCH)),
+    ("at", "time", ValueError, lambda: at(TOO_MUCH)),
+    ("at", "time", ValueError, lambda: at(-TOO_MUCH)),
+    ("sync", "timeout", ValueError, lambda: sync(always, timeout=TOO_MUCH)),
+    ("sync", "evts[0]", TypeError, lambda: sync(Unspeakable())),
+    ("Parameter", "name", TypeError, lambda: Parameter(3, 4)),
+    ("Parameter", "check", TypeError, lambda: Parameter("p", 4, 5)),
     ("after", "secs", TypeError, lambda: after("1")),
     ("after", "secs", TypeError, lambda: after(True)),
     ("after", "secs", ValueError, lambda: after(-1)),
@@ -240,6 +267,31 @@ async def test_it_is_refused_at_the_call(operation, argument, error, bad, recwar
 
 
 @pytest.mark.rtsync(seeds=1)
+async def test_a_message_does_not_repeat_an_endless_argument():
+    with pytest.raises(TypeError) as caught:
+        sleep(list(range(1_000_000)))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.rtsync(seeds=1)
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        break_enabled,
+        current_custodian,
+        current_thread_group,
+        uncaught_exception_handler,
+        current_evt_pseudo_random_generator,
+    ],
+)
+async def test_a_second_argument_of_a_parameter_is_refused(parameter):
+    before = parameter()
+    with pytest.raises(TypeError, match="takes at most one argument, got 2"):
+        parameter(before, before)
+    assert parameter() is before
+
+
+@pytest.mark.rtsync(seeds=1)
 async def test_a_refused_send_has_sent_nothing():
     with pytest.raises(TypeError):
         current_thread().send("message", 3)
@@ -366,12 +418,12 @@ NOTHING_TO_CHECK = {
     "uninterruptible": "takes nothing",
     "atomic": "see tests/atomic",
     "Evt": "a base class",
-    "Parameter": "its values are checked by its own function",
     "current_thread": "takes nothing",
     "idle": "takes nothing",
     "is_evt": "takes anything",
     "receive": "takes nothing",
     "receive_evt": "takes nothing",
+    "thread_dump": "takes nothing",
     "try_receive": "takes anything",
     "Thread": "made by `thread`",
 }

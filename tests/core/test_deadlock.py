@@ -12,18 +12,26 @@ from rtsync import (
     AsyncChannel,
     Channel,
     Deadlock,
+    Scope,
     Semaphore,
     always,
     block_on,
+    call,
+    call_in_nested_thread,
     choice,
     current_thread,
+    guard,
     idle,
     never,
     receive,
+    receive_evt,
     sleep,
     sync,
     thread,
+    to_os_thread,
 )
+from rtsync.ports import copy_port, pipe
+from rtsync.racket import call_with_semaphore
 from rtsync.testing import run_deterministic
 
 BLOCKED_MAIN = {
@@ -133,6 +141,84 @@ def test_the_report_shows_the_events_of_a_sync():
         run_deterministic(main)
     assert "sync" in str(caught.value)
     assert repr(ch) in str(caught.value)
+
+
+async def until_blocked(operation):
+    """A thread, its report once nothing else can run."""
+    t = thread(operation, name="Tom")
+    with pytest.raises(Deadlock) as caught:
+        await t.wait()
+    return next(line for line in str(caught.value).splitlines() if "thread Tom:" in line)
+
+
+def double(v):
+    return 2 * v
+
+
+async def holds(sem):
+    async with sem:
+        pass
+
+
+async def gets_all(ch):
+    async for _ in ch:
+        pass
+
+
+async def scoped(ch):
+    async with Scope() as scope:
+        scope.thread(ch.get)
+
+
+CHANNEL, SEMAPHORE, PIPE = Channel(), Semaphore(), pipe()
+OPERATIONS = {
+    f"sync({CHANNEL!r}.handle(double))": lambda: sync(CHANNEL.handle(double)),
+    f"sync({CHANNEL!r}.wrap(double), never)": lambda: sync(CHANNEL.wrap(double), never),
+    f"sync(choice({CHANNEL!r}, receive_evt))": lambda: sync(choice(CHANNEL, receive_evt())),
+    "sync(guard(guarded))": lambda: sync(guard(guarded)),
+    "sync(always.replace(": lambda: sync(always.replace(lambda _: never)),
+    f"sync({CHANNEL!r})": lambda: sync(CHANNEL, enable_break=True),
+    "sync(read_line of <PipeInput pipe>)": lambda: sync(PIPE[0].read_line_evt()),
+    "read_line of <PipeInput pipe>": lambda: PIPE[0].read_line(),
+    "copy_port": lambda: copy_port(PIPE[0], PIPE[1]),
+    "Semaphore.wait of <Semaphore 0": lambda: holds(SEMAPHORE),
+    "Semaphore.wait of": lambda: call_with_semaphore(SEMAPHORE, print),
+    "Semaphore.wait_enable_break of": lambda: SEMAPHORE.wait_enable_break(),
+    f"Channel.get of {CHANNEL!r}": lambda: gets_all(CHANNEL),
+    "Channel.get of": lambda: call(CHANNEL.get),
+    "call_in_nested_thread of <Thread Channel.get": lambda: call_in_nested_thread(CHANNEL.get),
+    "to_os_thread": lambda: to_os_thread(lambda: block_on(CHANNEL.get())),
+    "Scope of <Scope": lambda: scoped(CHANNEL),
+}
+
+
+def guarded():
+    return never
+
+
+@pytest.mark.rtsync(seeds=1)
+@pytest.mark.parametrize("what", OPERATIONS, ids=range(len(OPERATIONS)))
+async def test_the_report_calls_the_operation_as_users_do(what):
+    async def tom():
+        await OPERATIONS[what]()
+
+    assert f"waits in {what}" in await until_blocked(tom)
+    assert f"waits in {what}" in await until_blocked(lambda: block_on(OPERATIONS[what]()))
+
+
+@pytest.mark.rtsync(seeds=1)
+async def test_an_event_that_cannot_be_shown_does_not_spoil_the_report():
+    class Shy:
+        def __evt__(self):
+            return never
+
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    async def tom():
+        await sync(Shy(), never.wrap(double))
+
+    assert "Shy object at" in await until_blocked(tom)
 
 
 def test_the_report_names_what_an_os_backed_thread_waits_on_and_where():

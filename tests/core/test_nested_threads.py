@@ -497,8 +497,10 @@ async def test_breaks_are_enabled_in_it_as_they_are_outside():
         assert await call_in_nested_thread(break_enabled) is False
         with breaks(True):
             assert await call_in_nested_thread(break_enabled) is True
+            break_enabled(False)
+            assert await call_in_nested_thread(break_enabled) is True  # as the block was entered
     break_enabled(False)
-    assert await call_in_nested_thread(break_enabled) is False
+    assert await call_in_nested_thread(break_enabled) is True
     break_enabled(True)
 
 

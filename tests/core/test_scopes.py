@@ -54,6 +54,24 @@ def texts(group):
     return found
 
 
+# -- what its threads inherit ----------------------------------------------------------------------------
+
+
+async def test_its_threads_begin_with_breaks_as_other_new_threads_do():
+    async def enabled():
+        return break_enabled()
+
+    with breaks(False):
+        async with Scope() as scope:
+            disabled = [scope.thread(enabled), scope.thread(break_enabled)]
+        with breaks(True):
+            async with Scope() as scope:
+                break_enabled(False)
+                not_disabled = scope.thread(enabled)
+    assert [await t.join() for t in disabled] == [False, False]
+    assert await not_disabled.join() is True
+
+
 # -- waiting ---------------------------------------------------------------------------------------------
 
 

@@ -620,6 +620,32 @@ async def test_the_events_are_the_same_until_the_state_changes_and_stay_ready_af
     assert await sync(t.suspend_evt(), timeout=0) is None
 
 
+async def test_an_event_made_in_one_state_is_not_given_again_in_the_next():
+    t = thread(Channel().get)
+    t.suspend()
+    suspended = t.suspend_evt()
+    t.resume()
+    resumed, fresh = t.resume_evt(), t.suspend_evt()
+    assert await sync(suspended, timeout=0) is t  # stays ready
+    assert fresh is not suspended
+    assert await sync(fresh, timeout=0) is None
+    t.suspend()
+    assert t.resume_evt() is not resumed
+    assert await sync(t.resume_evt(), timeout=0) is None
+    assert await sync(fresh, timeout=0) is t
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+async def test_a_thread_that_died_has_fresh_events_which_never_happen(suspended):
+    t = thread(Channel().get)
+    if suspended:
+        t.suspend()
+    before = t.suspend_evt() if suspended else t.resume_evt()
+    t.kill()
+    assert await sync(before, timeout=0) is t  # stays ready
+    assert await sync(t.resume_evt(), t.suspend_evt(), timeout=0) is None
+
+
 async def test_the_events_of_a_dead_thread_never_happen():
     async def f():
         pass

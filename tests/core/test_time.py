@@ -51,6 +51,21 @@ async def test_sleep_zero_lets_others_run():
         await sleep(0)
 
 
+@pytest.mark.rtsync(seeds=1)
+async def test_a_thread_that_polls_does_not_stop_virtual_time():
+    done = []
+
+    async def later():
+        await sleep(0.02)
+        await sync(never, timeout=0.02)
+        done.append(now())
+
+    thread(later)
+    while not done:
+        await sleep(0)
+    assert 0.04 <= done[0] < 0.041
+
+
 @pytest.mark.rtsync(seeds=10)
 async def test_sleep_lasts_as_long_as_it_says():
     for seconds in (1, 0.5, 0.25, 60 * 60 * 24 * 365, 1e9):

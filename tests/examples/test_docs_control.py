@@ -16,6 +16,7 @@ EXPECTED = [
     r"it was stopped\n",
     r"\d+\n",  # about 3, unless the machine is busy
     r"3\nnumber 3 is broken True\n",
+    r"(?s)runtime rtsync: 2 thread\(s\)\n.*thread Tom: waits in Channel\.get of .*",
 ]
 
 

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,20 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(folder):
     """The host and port of a server in a process of its own, which must be alive and well at the end."""
-    command = [sys.executable, PROGRAM, "--root", folder, "--port", "0", "--workers", "2"]
+    with serving(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def impatient(folder):
+    """One that drops clients that say nothing for a tenth of a second."""
+    with serving(folder, "--patience", "0.1") as address:
+        yield address
+
+
+@contextmanager
+def serving(folder, *options):
+    command = [sys.executable, PROGRAM, "--root", folder, "--port", "0", "--workers", "2", *options]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -156,6 +171,48 @@ def test_clients_that_ask_slowly_and_clients_that_do_not_read_hold_up_nobody(ser
     assert received > 256 * 8000
     for client in idle:
         client.close()
+
+
+def ended(client):
+    """Whether the other end closes the connection, waiting for that as long as need be."""
+    try:
+        return client.recv(4096) == b""
+    except ConnectionResetError:  # what had come in vain was lost with the connection
+        return True
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\n"])
+def test_a_client_that_says_no_more_is_dropped(impatient, said):
+    with raw(impatient) as client:
+        client.sendall(said)
+        assert ended(client)
+
+
+def test_a_client_that_says_no_more_after_an_answer_is_dropped(impatient):
+    with raw(impatient) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        text = b""
+        while data := client.recv(4096):
+            text += data
+        assert text.endswith(b"rtsync\n")
+
+
+def test_a_client_that_sends_byte_by_byte_is_dropped_although_it_is_never_silent_for_long(impatient):
+    with raw(impatient) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n")
+        client.settimeout(0.01)
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            try:
+                client.sendall(b"x")
+                if client.recv(4096) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:  # reset
+                break
+        else:
+            pytest.fail("it goes on for ever")
 
 
 def test_long_computations_do_not_hold_up_other_requests(server):

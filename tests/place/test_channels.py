@@ -435,3 +435,19 @@ async def test_shared_vectors_in_messages_are_written_by_both_sides():
 
     await rt.thread(fill).join()
     assert list(vector) == list(range(10))
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_what_waits_for_room_when_a_run_ends_is_still_sent(plain):
+    one, other = place_channel()
+
+    def flood():
+        for n in range(5000):
+            one.put((n, b"x" * 100))
+
+    async def main():
+        flood()
+
+    rt.run(flood if plain else main)
+    assert one.queued.messages
+    assert [block_on(other.get())[0] for _ in range(5000)] == list(range(5000))

@@ -8,9 +8,9 @@ import pathlib
 import socket
 import threading
 from collections import OrderedDict, deque, namedtuple
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -104,6 +104,28 @@ def test_a_value_of_an_allowed_kind_arrives_as_an_equal_copy(value):
     arrived = sent(value)
     assert arrived == value
     assert type(arrived) is type(value)
+
+
+class Nothing(NamedTuple):
+    pass
+
+
+@dataclass(frozen=True)
+class Guarded:
+    lock: ClassVar[Any] = threading.Lock()
+    start: InitVar[Any] = len
+    value: int = 0
+
+
+@pytest.mark.parametrize("value", [Nothing(), Guarded(value=3)], ids=repr)
+def test_what_belongs_to_a_class_does_not_keep_its_values_from_being_sent(value):
+    assert is_place_message_allowed(value)
+    assert sent(value) == value
+
+
+def test_the_path_has_long_keys_in_full():
+    with pytest.raises(ContractError, match=f"{'k' * 90}'\\]: object cannot be sent"):
+        place_channel()[0].put([{"k" * 90: object()}])
 
 
 REFUSED = [

@@ -141,11 +141,12 @@ async def test_kill_ends_it_with_1():
     begun, fresh = start("sleeps"), start("never_listens")
     pid = await begun.get()
     begun.kill()
+    assert begun.dead
+    assert not lives(pid)
     fresh.kill()
     begun.kill()
     assert await begun.wait() == 1
     assert await fresh.wait() == 1
-    assert not lives(pid)
     begun.kill()
     begun.break_()
     begun.put("dropped")
@@ -158,6 +159,24 @@ async def test_killing_what_has_ended_keeps_its_value():
     await sync(p.dead_evt())
     p.kill()
     assert await p.wait() == 7
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_exit_in_any_thread_of_a_place_ends_it():
+    for name, value in ("exits_in_a_thread", 7), ("exits_in_an_os_thread", 8):
+        p = start(name)
+        assert await p.wait() == value
+        assert p.try_get() == "cleaned up"
+
+
+@pytest.mark.rtsync(workers=2)
+@pytest.mark.parametrize("name", ["computes", "computes_plainly"])
+async def test_a_main_thread_that_computes_can_be_broken(name):
+    p = start(name)
+    assert await p.get() == "ready"
+    p.break_("hang-up")
+    assert await p.wait() == 0
+    assert await p.get() == "BreakHangUp"
 
 
 @pytest.mark.rtsync(workers=2)
@@ -280,6 +299,18 @@ async def test_place_context_sends_a_function_with_what_it_closes_over():
     assert await p.get() == "x"
     assert await far.get() == [10, ["a"]]
     assert await p.wait() == 0
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_place_context_coerces_as_messages_do():
+    data = bytearray(b"abc")
+
+    def tell(channel, default=bytearray(b"d")):  # noqa: B008
+        channel.put([type(data) is bytes, type(default) is bytes, data + default])
+
+    p = place_context(tell)
+    assert await p.get() == [True, True, b"abcd"]
+    await p.wait()
 
 
 @pytest.mark.rtsync(workers=2)

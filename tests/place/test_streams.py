@@ -2,13 +2,15 @@
 
 import io
 import os
+import subprocess
+import sys
 
 import pytest
 
 from rtsync.place import dynamic_place, dynamic_place_star
 from rtsync.ports import InputPort, OutputPort
 
-from .conftest import WORKERS
+from .conftest import ROOT, WORKERS
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -106,3 +108,32 @@ async def test_a_place_may_close_its_streams(capfd):
     assert await p.get() == "x"
     assert await p.wait() == 1
     assert os.fstat(1)
+
+
+def test_a_place_of_a_program_without_standard_streams_has_none_either(tmp_path):
+    (tmp_path / "program.py").write_text(
+        f"""if True:
+        import os, sys
+        import rtsync as rt
+        from rtsync.place import dynamic_place, dynamic_place_star
+
+        log = open({str(tmp_path / "log")!r}, "w")
+        print(sys.stdin, sys.stdout, sys.stderr, file=log)
+
+        async def main():
+            p = dynamic_place({WORKERS!r}, "writes_streams")
+            print(repr(await p.get()), await p.wait(), file=log)
+            p, in_, out, err = dynamic_place_star({WORKERS!r}, "writes_streams")
+            in_.close()
+            print(repr(await p.get()), await p.wait(), out, err, file=log)
+
+        rt.run(main)
+        """
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$1" <&- >&- 2>&-', sys.executable, tmp_path / "program.py"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=200,
+    )
+    assert (tmp_path / "log").read_text() == "None None None\n'' 0\n'' 0 None None\n"
+    assert done.returncode == 0

@@ -38,6 +38,39 @@ async def exits(channel):
     sys.exit(value)
 
 
+async def exits_in_a_thread(channel):
+    async def leave():
+        sys.exit(7)
+
+    rt.thread(leave)
+    try:
+        await rt.sleep(600)
+    finally:
+        channel.put("cleaned up")
+
+
+async def exits_in_an_os_thread(channel):
+    rt.thread(lambda: sys.exit(8))
+    try:
+        while True:
+            pass
+    finally:
+        channel.put("cleaned up")
+
+
+async def computes(channel):
+    computes_plainly(channel)
+
+
+def computes_plainly(channel):
+    channel.put("ready")
+    try:
+        while True:
+            pass
+    except rt.Break as error:
+        channel.put(type(error).__name__)
+
+
 def exits_hard(channel):
     os._exit(9)
 

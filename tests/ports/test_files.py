@@ -1,8 +1,11 @@
 """Racket Reference 13.1.2 to 13.1.5: files, standard streams, file objects, bytes."""
 
 import contextlib
+import fcntl
+import gc
 import io
 import os
+import socket
 import subprocess
 import sys
 
@@ -206,6 +209,33 @@ async def test_a_custodian_closes_files(tmp_path):
         open_input(tmp_path / "file")
 
 
+async def test_a_socket_that_is_refused_is_left_alone():
+    custodian = Custodian()
+    custodian.shutdown_all()
+    here, there = socket.socketpair()
+    with here, there:
+        for make in (InputPort, OutputPort):
+            with custodian, pytest.raises(ContractError):
+                make(here)
+            with custodian, pytest.raises(ContractError):
+                make(here.fileno())
+        there.send(b"x")
+        assert here.recv(1) == b"x"
+
+
+def test_what_is_no_descriptor_is_not_closed(recwarn):
+    with open(os.devnull, "rb") as null:
+        free = fcntl.fcntl(null, fcntl.F_DUPFD, 500)  # a number that nobody else will get
+        os.close(free)
+        with pytest.raises(OSError) as caught:
+            InputPort(free)  # half made, it is kept by the traceback
+        os.dup2(null.fileno(), free)
+    del caught
+    gc.collect()
+    os.close(free)  # was still open
+    assert not recwarn.list
+
+
 NUMBER = "must be a positive integer"
 TABLE = [
     (
@@ -214,7 +244,9 @@ TABLE = [
         "InputPort: source must be a descriptor, a socket or a file or bytes",
     ),
     (lambda: InputPort(-1), ValueError, "InputPort: source must be a descriptor, got -1"),
-    (lambda: OutputPort(b"x"), TypeError, "OutputPort: source must be a descriptor, a socket or a file"),
+    (lambda: InputPort(2**31), ValueError, "InputPort: source must be a descriptor, got 2147483648"),
+    (lambda: OutputPort(-1), ValueError, "OutputPort: sink must be a descriptor, got -1"),
+    (lambda: OutputPort(b"x"), TypeError, "OutputPort: sink must be a descriptor, a socket or a file"),
     (lambda: InputPort(b"", encoding="no"), ValueError, "encoding must be the name of an encoding, got 'no'"),
     (lambda: InputPort(b"", encoding=5), TypeError, "encoding must be the name of an encoding, got 5"),
     (lambda: InputPort(b"", errors="no"), ValueError, "errors must be the name of an error handler"),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rtsync as rt
+from rtsync.waiter import living
 
 
 @dataclass
@@ -162,15 +163,15 @@ def check(world: World, killed: bool) -> None:
                 alone = not getter[0] or not putter[0] or getter[0] is putter[0]
                 assert alone, "two that could meet wait"
     for semaphore in world.semaphores:
-        assert not (semaphore.count and semaphore._queue.living())
+        assert not (semaphore.count and living(semaphore._queue))
     for buffer in world.buffered:
-        assert not (len(buffer) and buffer._getters.living())
-        assert not (len(buffer) < buffer._limit and buffer._putters.living())
+        assert not (len(buffer) and living(buffer._getters))
+        assert not (len(buffer) < buffer._limit and living(buffer._putters))
 
 
 def check_empty(world: World) -> None:
     """What holds when all threads are gone."""
     for owner in (*world.channels, *world.buffered):
-        assert owner._getters.living() == owner._putters.living() == 0
+        assert living(owner._getters) == living(owner._putters) == 0
     for semaphore in world.semaphores:
-        assert semaphore._queue.living() == 0
+        assert living(semaphore._queue) == 0

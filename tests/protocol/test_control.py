@@ -11,6 +11,7 @@ import pytest
 
 import rtsync as rt
 from rtsync.testing import run_deterministic
+from rtsync.waiter import living
 from tests.chaos import chaos
 
 UNITS = 2
@@ -124,10 +125,10 @@ async def program(seed, rounds=6):
     assert world.custodian.everything() == []
     assert len(world.taken) == len(world.returned)
     assert world.semaphore.count == UNITS
-    assert world.semaphore._queue.living() == 0
+    assert living(world.semaphore._queue) == 0
     for channel in world.channels:
-        assert channel._getters.living() == 0
-        assert channel._putters.living() == 0
+        assert living(channel._getters) == 0
+        assert living(channel._putters) == 0
     for group in world.groups[1:]:
         assert not group._queue
         assert len(group._home) == 1

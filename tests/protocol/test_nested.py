@@ -22,6 +22,7 @@ import rtsync.control
 import scheduler
 from rtsync.evt import Latch
 from rtsync.testing import run_deterministic
+from rtsync.waiter import living
 from tests.chaos import codes_of_the_library
 from tests.protocol.interjection import Interjection, interject
 
@@ -279,7 +280,7 @@ async def puts_on_full(world: World) -> Any:
 
     rt.thread(putter)
     await world.settled()
-    if len(world.full) == 0 and world.full._putters.living():
+    if len(world.full) == 0 and living(world.full._putters):
         return "waits though there is room"
     taken = [value for value in world.box if value is not None]
     while len(taken) < 2 and (value := await rt.sync(world.full, timeout=1)) is not None:
@@ -295,7 +296,7 @@ async def syncs_a_put_on_full(world: World) -> Any:
 
     rt.thread(putter)
     await world.settled()
-    if len(world.full) == 0 and world.full._putters.living():
+    if len(world.full) == 0 and living(world.full._putters):
         return "waits though there is room"
     return True
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import rtsync as rt
 from rtsync.testing import run_deterministic
+from rtsync.waiter import living
 from tests.chaos import chaos
 from tests.protocol.programs import run_program
 
@@ -74,7 +75,7 @@ async def swap_all(pairs: int, rounds: int) -> None:
     await finishing.join()
     assert sorted(given) == sorted(taken)
     for channel in (a, b):
-        assert channel._getters.living() == channel._putters.living() == 0
+        assert living(channel._getters) == living(channel._putters) == 0
 
 
 async def drain(threads, a, b, given, taken):

@@ -45,7 +45,12 @@ TABLE = [
         for row in each(name, NO_THREAD, expect=f"{name}: thd must be a thread")
     ],
     *each("sleep", ["1", None, [], True], expect="sleep: secs must be a non-negative number of seconds"),
-    *each("sleep", [-1, -0.5, nan], error=ValueError, expect="sleep: secs must be a non-negative number"),
+    *each(
+        "sleep",
+        [-1, -0.5, nan, 10**400],
+        error=ValueError,
+        expect="sleep: secs must be a non-negative number",
+    ),
     # mailboxes
     *each("thread_send", NO_THREAD, "message", expect="thread_send: thd must be a thread"),
     *each("thread_rewind_receive", [None, 5, "abc", {1}], expect="rewind_receive: items must be a list"),
@@ -132,7 +137,12 @@ TABLE = [
     *each("nack_guard_evt", [None, *NO_FUNCTION], expect="nack_guard: f must be callable"),
     *each("poll_guard_evt", [None, *NO_FUNCTION], expect="poll_guard: f must be callable"),
     *each("alarm_evt", [None, "1", True, 1j], expect="alarm_evt: msecs must be a number of milliseconds"),
-    *each("alarm_evt", [nan], error=ValueError, expect="alarm_evt: msecs must be a number of milliseconds"),
+    *each(
+        "alarm_evt",
+        [nan, 10**400],
+        error=ValueError,
+        expect="alarm_evt: msecs must be a number of milliseconds",
+    ),
     ("current_evt_pseudo_random_generator", (5,), {}, TypeError, "generator must be a random.Random or None"),
     # breaks
     *each("break_enabled", [None, 1], expect="break_enabled: on must be a bool"),

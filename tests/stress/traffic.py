@@ -15,7 +15,7 @@ from typing import Any
 
 import rtsync as rt
 from rtsync.alarm import monotonic
-from rtsync.waiter import RETRY
+from rtsync.waiter import RETRY, living
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,9 @@ class Town:
         assert arrived.keys() <= self.begun, "a value from nowhere"
         assert self.put <= arrived.keys(), f"lost: {sorted(self.put - arrived.keys())}"
         for owner in (*self.channels, *self.buffers):
-            assert owner._getters.living() == owner._putters.living() == 0
+            assert living(owner._getters) == living(owner._putters) == 0
         for semaphore in self.semaphores:
-            assert semaphore._queue.living() == 0
+            assert living(semaphore._queue) == 0
             assert semaphore.count == 2
         for box in self.mail.values():
             assert len(set(box)) == len(box), "a message twice"

@@ -1,0 +1,258 @@
+"""`InputPort.timeout`: who waits too long is told, and nothing has been consumed."""
+
+import gc
+import socket
+import threading
+import weakref
+
+import pytest
+
+from rtsync import block_on, receive_evt, sleep, sync, thread
+from rtsync.ports import EOF, pipe, socket_ports
+
+NOT_LONG = 0.01
+LONG = 3600.0
+
+READS = {
+    "read_bytes_avail": lambda inp: inp.read_bytes_avail(),
+    "read_bytes_avail of so many": lambda inp: inp.read_bytes_avail(10),
+    "read_bytes": lambda inp: inp.read_bytes(10),
+    "read_line": lambda inp: inp.read_line(),
+    "read_bytes_line": lambda inp: inp.read_bytes_line(),
+    "read_all": lambda inp: inp.read_all(),
+    "peek": lambda inp: inp.peek(10),
+}
+
+
+@pytest.fixture
+def pair():
+    """``pair()``: the ports of one end of a connection, and the socket at the other."""
+    others = []
+
+    def make():
+        one, two = socket.socketpair()
+        others.append(two)
+        return *socket_ports(one), two
+
+    yield make
+    for sock in others:
+        sock.close()
+
+
+def close(*ports):
+    for port in ports:
+        port.abort()
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_each_reading_operation_ends_with_a_timeout_error(pair, read):
+    inp, out, _other = pair()
+    inp.timeout = NOT_LONG
+    with pytest.raises(TimeoutError, match="has taken too long"):
+        await read(inp)
+    close(inp, out)
+
+
+async def test_at_first_there_is_none_and_it_can_be_taken_back(pair):
+    inp, out, other = pair()
+    assert inp.timeout is None
+    inp.timeout = NOT_LONG
+    assert inp.timeout == NOT_LONG
+    inp.timeout = None
+    reader = thread(inp.read_bytes_avail)
+    await sleep(5 * NOT_LONG)
+    other.send(b"late")
+    assert await reader.join() == b"late"
+    inp.timeout = float("inf")
+    assert inp.timeout is None
+    close(inp, out)
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(-1, ValueError), ("1", TypeError), (float("nan"), ValueError)])
+async def test_what_is_no_time_is_refused(wrong, error):
+    inp, _out = pipe()
+    with pytest.raises(error, match=r"InputPort\.timeout: seconds must be a non-negative number of seconds"):
+        inp.timeout = wrong
+    assert inp.timeout is None
+
+
+async def test_what_comes_in_time_is_given(pair):
+    inp, out, other = pair()
+    inp.timeout = LONG
+    for n in range(3):
+        reader = thread(inp.read_bytes_avail)
+        await sleep(NOT_LONG)
+        other.send(b"%d" % n)
+        assert await reader.join() == b"%d" % n
+    other.close()
+    assert await inp.read_line() is EOF
+    close(inp, out)
+
+
+async def test_what_has_come_of_a_line_stays(pair):
+    inp, out, other = pair()
+    inp.timeout = NOT_LONG
+    other.send(b"half")
+    with pytest.raises(TimeoutError):
+        await inp.read_line()
+    other.send(b" and half\n")
+    inp.timeout = LONG
+    assert await inp.read_line() == "half and half"
+    close(inp, out)
+
+
+async def test_a_line_that_comes_byte_by_byte_has_the_same_time_as_a_whole_one(pair):
+    inp, out, other = pair()
+    inp.timeout = 10 * NOT_LONG
+    reader = thread(inp.read_line)
+    while not await sync(reader, timeout=NOT_LONG):
+        other.send(b"x")
+    with pytest.raises(TimeoutError):
+        await reader.join()
+    close(inp, out)
+
+
+async def test_each_of_several_readers_has_its_own_time(pair):
+    inp, out, other = pair()
+    inp.timeout = LONG
+    patient = thread(inp.read_line)
+    await sleep(NOT_LONG)
+    inp.timeout = NOT_LONG  # shorter than what the timer was armed for
+    hasty = thread(inp.read_line)
+    with pytest.raises(TimeoutError):
+        await hasty.join()
+    other.send(b"line\n")
+    assert await patient.join() == "line"
+    close(inp, out)
+
+
+async def test_a_second_timeout_follows_the_first(pair):
+    inp, out, other = pair()
+    inp.timeout = NOT_LONG
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await inp.read_bytes_avail()
+    readers = [thread(inp.read_bytes_avail) for _ in range(3)]
+    for reader in readers:
+        with pytest.raises(TimeoutError):
+            await reader.join()
+    other.send(b"x")
+    assert await inp.read_bytes_avail() == b"x"
+    close(inp, out)
+
+
+async def test_a_reader_that_is_killed_leaves_the_others_their_time(pair):
+    inp, out, other = pair()
+    inp.timeout = 5 * NOT_LONG
+    first, second = thread(inp.read_bytes_avail), thread(inp.read_bytes_avail)
+    await sleep(NOT_LONG)
+    first.kill()
+    with pytest.raises(TimeoutError):
+        await second.join()
+    other.send(b"x")
+    assert await inp.read_bytes_avail() == b"x"
+    close(inp, out)
+
+
+async def test_a_reader_that_was_suspended_can_be_late_afterwards(pair):
+    inp, out, _other = pair()
+    inp.timeout = NOT_LONG
+    reader = thread(inp.read_bytes_avail)
+    reader.suspend()
+    await sleep(5 * NOT_LONG)
+    reader.resume()
+    with pytest.raises(TimeoutError):
+        await reader.join()
+    close(inp, out)
+
+
+async def test_events_have_no_timeout_but_that_of_their_sync(pair):
+    inp, out, other = pair()
+    inp.timeout = NOT_LONG
+    reader = thread(sync, inp.read_line_evt(), receive_evt())
+    await sleep(5 * NOT_LONG)
+    other.send(b"line\n")
+    assert await reader.join() == "line"
+    assert await sync(inp.read_line_evt(), timeout=0) is None
+    close(inp, out)
+
+
+async def test_of_pipes_too():
+    inp, out = pipe()
+    inp.timeout = NOT_LONG
+    with pytest.raises(TimeoutError):
+        await inp.read_line()
+    await out.write("line\n")
+    assert await inp.read_line() == "line"
+
+
+async def test_a_port_that_is_closed_disarms_its_timer(pair, runtime_timers):
+    inp, out, _other = pair()
+    inp.timeout = LONG
+    reader = thread(inp.read_bytes_avail)
+    await sleep(NOT_LONG)
+    armed = runtime_timers()
+    reader.kill()
+    close(inp, out)
+    assert runtime_timers() == armed - 1
+
+
+async def test_a_port_that_is_forgotten_is_not_kept_by_its_timer():
+    inp, out = pipe()
+    inp.timeout = LONG
+    reader = thread(inp.read_bytes_avail)
+    await sleep(NOT_LONG)
+    await out.write(b"x")
+    assert await reader.join() == b"x"
+    seen = weakref.ref(inp)
+    del inp, out, reader
+    for _ in range(50):
+        gc.collect()
+        if seen() is None:
+            break
+        await sleep(NOT_LONG)
+    assert seen() is None
+
+
+@pytest.fixture
+def runtime_timers():
+    """How many timers are armed in the present runtime."""
+    from scheduler import here
+
+    return lambda: len(here.driver.timers)
+
+
+def test_in_an_os_thread_without_a_runtime():
+    one, two = socket.socketpair()
+    inp, out = socket_ports(one)
+    inp.timeout = NOT_LONG
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            block_on(inp.read_bytes_avail())
+    with pytest.raises(TimeoutError):
+        block_on(inp.read_line())
+    two.send(b"line\n")
+    assert block_on(inp.read_line()) == "line"
+    two.close()
+    close(inp, out)
+
+
+async def test_in_os_backed_threads_and_from_outside(pair):
+    inp, out, _other = pair()
+    inp.timeout = NOT_LONG
+
+    def read():
+        with pytest.raises(TimeoutError):
+            block_on(inp.read_bytes_avail())
+        return "late"
+
+    assert await thread(read).join() == "late"
+    seen = []
+    outside = threading.Thread(target=lambda: seen.append(read()))
+    outside.start()
+    while outside.is_alive():
+        await sleep(NOT_LONG)
+    assert seen == ["late"]
+    with pytest.raises(TimeoutError):
+        await inp.read_bytes_avail()
+    close(inp, out)

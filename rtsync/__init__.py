@@ -155,8 +155,15 @@ __all__ = [
 ]
 
 
+_LATER = ("aio", "place", "ports", "racket", "testing")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 def __getattr__(name: str) -> Any:
-    # `rtsync.place` and others without an import of their own, loaded when first used: they take long.
-    if name in ("aio", "place"):
+    # Without an import of their own, loaded when they are first used: together they take long.
+    if name in _LATER:
         return import_module(f"rtsync.{name}")
     raise AttributeError(f"module 'rtsync' has no attribute {name!r}")

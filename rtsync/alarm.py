@@ -11,6 +11,7 @@ from typing import Any
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
 
+from .current import let_go
 from .errors import check_seconds, is_number, refuse
 from .evt import BaseEvt, Evt, LocalEvt
 from .sync import Deadline
@@ -115,6 +116,7 @@ def _sleep(secs: float) -> Generator[Parking, Any]:
             if (yield waiter, timers.lock) is not RETRY:
                 return
         except BaseException:
+            let_go(waiter, timers.lock)
             timers.disarm(timer)
             raise
         timers.disarm(timer)

@@ -65,7 +65,7 @@ class AsyncChannel(TwoSided):
                     return
                 self._leave_putters()
             except BaseException:
-                self._leave_putters()
+                self._give_up_put(mine)
                 raise
 
     @direct
@@ -91,7 +91,7 @@ class AsyncChannel(TwoSided):
             try:
                 value = yield mine, lock
             except BaseException:
-                self._leave(mine)
+                self._give_up(mine)
                 raise
             if value is not RETRY:
                 return value

@@ -275,6 +275,9 @@ async def _await_as_atomic(made: Coroutine[Any, Any, Any]) -> Any:
         _end_call(thread, modes)
 
 
+_await_as_atomic.__name__ = _await_as_atomic.__qualname__ = "call_as_atomic"
+
+
 def _start_call(thread: Any, modes: Modes) -> None:
     if modes.place_lock is None:
         _enter(thread, modes, "call_as_atomic")
@@ -329,6 +332,9 @@ async def _await_as_nonatomic(made: Coroutine[Any, Any, Any]) -> Any:
         return await made
     finally:
         _enter_levels(thread, modes, levels)
+
+
+_await_as_nonatomic.__name__ = _await_as_nonatomic.__qualname__ = "call_as_nonatomic"
 
 
 type _Levels = tuple[int, int, int]
@@ -452,6 +458,9 @@ def _call_as_uninterruptible(thunk: Callable[[], Any]) -> Any:
 async def _await_as_uninterruptible(made: Coroutine[Any, Any, Any]) -> Any:
     with _uninterruptible:
         return await made
+
+
+_await_as_uninterruptible.__name__ = _await_as_uninterruptible.__qualname__ = "call_as_uninterruptible"
 
 
 # -- uninterruptible locks -------------------------------------------------------------------------

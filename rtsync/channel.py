@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from scheduler import Parking, direct, nested
 
+from .current import let_go
 from .errors import ContractError
 from .evt import BaseEvt
 from .waiter import NOT_READY, RETRY, SPARE, claim_first, give, sweep
@@ -61,6 +62,16 @@ class TwoSided(BaseEvt):
     def _leave_putters(self) -> None:
         self._dead += 1
         self._sweep()
+
+    def _give_up(self, waiter: list[Any]) -> None:
+        """Our thread is stopped at a `get`."""
+        let_go(waiter, self._lock)
+        self._leave(waiter)
+
+    def _give_up_put(self, waiter: list[Any]) -> None:
+        """Our thread is stopped at a `put`."""
+        let_go(waiter, self._lock)
+        self._leave_putters()
 
     def _sweep(self) -> None:
         """Take out the dead if they outnumber the living. Takes _lock."""
@@ -111,7 +122,7 @@ class Channel(TwoSided):
                     return
                 self._leave_putters()
             except BaseException:
-                self._leave_putters()
+                self._give_up_put(mine)
                 raise
 
     @direct
@@ -142,7 +153,7 @@ class Channel(TwoSided):
             try:
                 value = yield waiter, lock
             except BaseException:
-                self._leave(waiter)
+                self._give_up(waiter)
                 raise
             if value is not RETRY:
                 return value

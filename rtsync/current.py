@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import Any, Final
 
 from scheduler import NoRuntime, here
 
@@ -41,3 +42,41 @@ def was_given(waiter: Any) -> Any:
     if task.waiter is not waiter or getattr(task, "_rare", None) is None:
         return RETRY
     return task._rare.given
+
+
+_CO_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
+_CALLED: Final = {"_choose": "sync", "_choose_two": "sync", "_sleep": "sleep", "Thread._end": "Thread.wait"}
+
+
+def let_go(waiter: Any, commit: Any) -> None:
+    """In the clean-up of an operation that waited with ``waiter``, first of all: if who runs the coroutine
+    knows nothing of us, nobody has made the ``commit``, and this OS thread still holds its lock or locks. Let
+    go of them. `NoRuntime` if that was an event loop of somebody else.
+
+    (The other case is a collector that closes a coroutine, whose clean-up waits.)"""
+    if waiter:  # armed, and not claimed
+        return
+    try:
+        task = here.driver.task
+    except AttributeError:
+        task = None
+    if task is not None and task.waiter is waiter:  # armed, and claimed
+        return
+    held = False
+    for lock in commit if isinstance(commit, tuple) else (commit,):
+        if lock._is_owned():
+            held = True
+            lock.release()
+    if held and task is None and isinstance(sys.exception(), Exception):
+        raise NoRuntime(_operation(sys._getframe(1))) from None
+
+
+def _operation(frame: Any) -> str:
+    """The name of the operation that has called the function of ``frame``."""
+    while not frame.f_code.co_flags & _CO_COROUTINE:
+        frame = frame.f_back
+    request = frame.f_locals.get("request")  # of a port
+    if request is not None:
+        return str(request.operation)
+    name = str(frame.f_code.co_qualname)
+    return _CALLED.get(name, name)

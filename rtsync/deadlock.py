@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 _OWN = ("rtsync.", "scheduler.")
 
 # Functions of ours that only stand between the user's code and the operation that is to be named.
-_BETWEEN: Final = frozenset(
-    (
-        "Semaphore.__aenter__",
-        "TwoSided.__anext__",
-        "_Unit.__aenter__",
-        "_call_with_break_parameterization",
-        "call",
-        "call_holding",
-        "settle",
-    )
-)
+_BETWEEN: Final = frozenset(("call", "call_with_break_parameterization", "call_with_semaphore", "settle"))
+
+
+def _is_between(qualname: str) -> bool:
+    return qualname in _BETWEEN or qualname.endswith((".__aenter__", ".__anext__"))
+
 
 outside: set[Any] = set()
 """What may wake somebody in this process although nothing in it runs: places that have not ended."""
@@ -90,7 +85,7 @@ def operation(thread: Any) -> str:
             named = False
         elif not named:
             name = _name(qualname)
-            named = qualname not in _BETWEEN
+            named = not _is_between(qualname)
     return name
 
 
@@ -126,7 +121,7 @@ def describe(thread: Thread, whole: bool = False) -> str:
             what, named = "", False
         elif not named:
             what = _what(frame, qualname)
-            named = qualname not in _BETWEEN
+            named = not _is_between(qualname)
     if thread.dead:
         state = "has ended"
     elif not thread.running:

@@ -159,6 +159,9 @@ def choice(*evts: Any) -> Evt:
     Source: Racket Reference, ``choice-evt``."""
     for position, evt in enumerate(evts):
         check_evt("choice", f"evts[{position}]", evt)
+    if any(isinstance(evt, Choice) for evt in evts):
+        # The same, and no deeper for one that is built up piece by piece.
+        evts = tuple(p for evt in evts for p in (evt.evts if isinstance(evt, Choice) else (evt,)))
     return Choice(evts)
 
 
@@ -321,7 +324,9 @@ def register_evt(kind: type, f: Callable[[Any], Any]) -> None:
 
 def is_evt(value: object) -> bool:
     """Whether ``value`` may be passed to `sync`. Source: Racket Reference, ``evt?``."""
-    return isinstance(value, Evt) or hasattr(type(value), "__evt__") or _is_adapted(type(value))
+    return (
+        isinstance(value, Evt) or callable(getattr(type(value), "__evt__", None)) or _is_adapted(type(value))
+    )
 
 
 def _is_adapted(kind: type) -> bool:

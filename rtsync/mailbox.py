@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from scheduler import NoRuntime, Parking, defer, direct, here, nested
 
-from .current import current
+from .current import current, let_go
 from .errors import refuse
 from .evt import BaseEvt, Evt, LocalEvt
 from .waiter import NOT_READY, RETRY
@@ -99,6 +99,7 @@ def receive() -> Generator[Parking, Any, Any]:
         try:
             value = yield waiter, lock
         except BaseException:
+            let_go(waiter, lock)
             mail.receiver = None
             raise
         if value is not RETRY:

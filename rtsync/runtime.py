@@ -386,6 +386,9 @@ class Runtime(scheduler.Runtime):
 
     def own_os_threads(self) -> set[threading.Thread]:
         ours = super().own_os_threads() | self.os_threads.own
+        loop = None if self._asyncio is None else self._asyncio.resting()
+        if loop is not None:
+            ours.add(loop)
         return ours.union(*(pool.own_os_threads() for pool in self.pools))
 
 

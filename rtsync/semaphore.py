@@ -17,7 +17,7 @@ from scheduler import Parking, defer, direct, nested
 from scheduler.safepoint import transparent
 
 from .breaks import EnableBreaks
-from .current import was_given
+from .current import let_go, was_given
 from .errors import ContractError, check_count
 from .evt import BaseEvt, call
 from .waiter import NOT_READY, RETRY, SPARE, sweep
@@ -99,12 +99,17 @@ class Semaphore(BaseEvt):
                 if (yield waiter, lock) is not RETRY:
                     return
             except BaseException:
-                # Killed after a post had chosen us: the unit goes to the next.
-                if was_given(waiter) is not RETRY:
-                    self.post()
-                else:
-                    self._leave(waiter)
+                self._give_up(waiter)
                 raise
+            self._leave(waiter)
+
+    def _give_up(self, waiter: list[Any]) -> None:
+        """Our thread is stopped at its `wait`."""
+        let_go(waiter, self._lock)
+        # Killed after a post had chosen us: the unit goes to the next.
+        if was_given(waiter) is not RETRY:
+            self.post()
+        else:
             self._leave(waiter)
 
     def try_wait(self) -> bool:
@@ -232,3 +237,6 @@ async def call_holding(
             return await call(fn, *args)
     assert otherwise is not None
     return await call(otherwise)
+
+
+call_holding.__name__ = call_holding.__qualname__ = "call_with_semaphore"

@@ -30,7 +30,7 @@ from scheduler.safepoint import transparent
 from scheduler.timers import FAR
 
 from .breaks import EnableBreaks, NoBreaks
-from .current import was_given
+from .current import let_go, was_given
 from .env import Parameter
 from .errors import check_seconds, refuse
 from .evt import (
@@ -319,7 +319,7 @@ def _choose(bases: Any, timeout: Any, cases: Cases | None, default: Any) -> Gene
         try:
             chosen = yield waiter, commit
         except BaseException:
-            _abandon(bases, waiter, limit, cases)
+            _abandon(bases, waiter, commit, limit, cases)
             raise
         if chosen is RETRY:
             _leave(bases, waiter, limit)
@@ -375,7 +375,7 @@ def _choose_two(one: Any, two: Any) -> Generator[Parking, Any, Any]:
         try:
             chosen = yield waiter, publish
         except BaseException:
-            _abandon((one, two), waiter, None, None)
+            _abandon((one, two), waiter, commit, None, None)
             raise
         if chosen is RETRY:
             _leave((one, two), waiter, None)
@@ -399,9 +399,10 @@ def _leave(bases: Any, waiter: list[Any], limit: Deadline | None) -> None:
         limit._leave(waiter)
 
 
-def _abandon(bases: Any, waiter: list[Any], limit: Deadline | None, cases: Cases | None) -> None:
+def _abandon(bases: Any, waiter: list[Any], commit: Any, limit: Deadline | None, cases: Cases | None) -> None:
     """The thread is stopped at its `sync`. It may have been chosen already, and killed before it could run:
     then the event is passed on, or has happened; its nacks must not."""
+    let_go(waiter, commit._locks if isinstance(commit, ArmAndRelease) else commit)
     given = was_given(waiter)
     _leave(bases, waiter, limit)
     if given is RETRY or given[1] is _NOTHING:
@@ -496,7 +497,7 @@ class Cases:
                 evt = made if is_evt(made) else Ready(evt)
             elif isinstance(evt, _Never):
                 return
-            elif hasattr(type(evt), "__evt__"):
+            elif callable(getattr(type(evt), "__evt__", None)):
                 made = evt.__evt__()
                 evt = made if made is not evt and is_evt(made) else Ready(evt)
             else:

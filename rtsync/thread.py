@@ -19,7 +19,7 @@ from scheduler.safepoint import transparent
 from scheduler.task import runtimes
 
 from .control import ALIVE, FAILED, KILL, KILLED, RESULT, Controlled
-from .current import current
+from .current import current, let_go
 from .errors import ContractError, ThreadDead, ThreadKilled, check_callable
 from .evt import BaseEvt, Evt, Latch, Tail, settle
 from .mailbox import Mailbox
@@ -110,6 +110,7 @@ class Thread(Controlled, BaseEvt):
                 if (yield waiter, lock) is RETRY:
                     self._leave(waiter)
             except BaseException:
+                let_go(waiter, lock)
                 self._leave(waiter)
                 raise
         if self._state == RESULT:
@@ -132,6 +133,7 @@ class Thread(Controlled, BaseEvt):
                 if (yield waiter, lock) is not RETRY:
                     return
             except BaseException:
+                let_go(waiter, lock)
                 self._leave(waiter)
                 raise
             self._leave(waiter)
@@ -322,6 +324,9 @@ def new_thread(key: int, coro: Any, context: Context, custodian: Any) -> Thread:
     made: Thread = Thread()
     made.set_up(key, coro, context, custodian)
     return made
+
+
+Thread._wait.__name__, Thread._wait.__qualname__ = "wait", "Thread.wait"  # for warnings
 
 
 def current_thread() -> Thread:

@@ -7,6 +7,7 @@ Read `task` first (what a step is, how a task parks and who may wake it), then `
 from .deferred import defer, nested
 from .errors import BadYield, ForkError, NoRuntime, SchedulerError
 from .io_thread import poller_here
+from .linger import linger
 from .osthread import OsDriver, OsTask, block
 from .refcount import shared
 from .runtime import Runtime
@@ -34,6 +35,7 @@ __all__ = [
     "defer",
     "direct",
     "here",
+    "linger",
     "nested",
     "poller_here",
     "returns_coroutine",

@@ -44,6 +44,8 @@ STEP = 0.00001
 class Deterministic(Runtime):
     """A runtime without OS threads: `run_until` runs the tasks in the calling one."""
 
+    can_linger = False
+
     def __init__(self, seed: int = 0, *, name: str = "deterministic") -> None:
         """``seed`` decides every choice of the run."""
         super().__init__(1, name=name, seed=seed)

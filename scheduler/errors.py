@@ -34,5 +34,5 @@ class NoRuntime(SchedulerError):
     def __init__(self, operation: str) -> None:
         super().__init__(
             f"{operation}: no rtsync runtime runs in this OS thread; start one with rtsync.run(main), and "
-            "from another OS thread use rtsync.block_on(operation)"
+            "from another OS thread use rtsync.block_on(operation), in asyncio rtsync.aio.wait(operation)"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from _thread import start_new_thread
+from functools import partial
 
 from .poller import Poller, new_poller
 from .task import here
@@ -20,14 +21,18 @@ class _IoThread:
         self._renew()
 
     def _renew(self) -> None:
-        self.poller: Poller = new_poller(self._start)
+        self.poller: Poller = new_poller(partial(self._start, [None]))
 
-    def _start(self) -> None:
+    def _start(self, token: list[None]) -> None:
         """The first descriptor was enrolled."""
+        try:
+            token.pop()
+        except IndexError:  # more than one was the first
+            return
+        self.poller.sleeper = True
         start_new_thread(self._main, (self.poller,))
 
     def _main(self, poller: Poller) -> None:
-        poller.sleeper = True
         while not poller.closed:
             poller.poll(None)
 

@@ -122,6 +122,10 @@ class OsDriver:
                     continue
             argument, task.value = task.value, None
 
+    def may_linger(self) -> bool:
+        """See `scheduler.linger`."""
+        return self.home is None or self.home.can_linger
+
     def give_way(self) -> None:
         """Let others run."""
         time.sleep(0)

@@ -12,8 +12,8 @@ a descriptor is registered there for one report at a time and for the directions
 dozen steps and before they go idle. Both may happen at once. A wake-up that was meant for the sleeper may be
 seen by one who glances, who then passes it on.
 
-While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; the descriptors
-of the poller itself are made with the first enrolment.
+While nothing is enrolled the sleeper waits on its own lock, which costs half as much to wake; who enrols a
+descriptor then nudges it. The descriptors of the poller itself are made with the first enrolment.
 
 `waiting` and `Enrolment.reader` hold those for whom some task waits, strongly: such a task is not garbage.
 All other enrolled ones are only known weakly, so that one that nobody uses any more can be collected, which
@@ -87,7 +87,8 @@ class Poller:
     """What the two kinds share."""
 
     def __init__(self, nudge: Callable[[], object] | None = None) -> None:
-        """``nudge()`` is called when the first descriptor is enrolled, for one that sleeps elsewhere."""
+        """``nudge()`` is called when a descriptor is enrolled where there was none, for one that sleeps
+        elsewhere."""
         self._lock = RLock()
         self._nudge = nudge
         self._known: dict[int, Enrolment] = {}
@@ -176,6 +177,12 @@ class Poller:
             self.busy = len(self._known)
         return found
 
+    def _call_here(self) -> None:
+        """There is a descriptor where there was none, so the sleeper may sleep elsewhere. Not under _lock:
+        ``busy`` is published; now check. See `Runtime.park` for the other side."""
+        if not self.sleeper and self._nudge is not None:
+            self._nudge()
+
     def _forget(self, watched: Watched, fd: int) -> bool:
         """Whether it was known. Holds _lock."""
         known = self._known.get(fd)
@@ -211,8 +218,7 @@ class EpollPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            first = self._epoll is None
-            if first:
+            if self._epoll is None:
                 self._epoll = shared(select.epoll())
                 self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
                 # Edge-triggered too: it need never be read.
@@ -229,6 +235,7 @@ class EpollPoller(Poller):
                 mask |= select.EPOLLIN
             if asked & WRITE:
                 mask |= select.EPOLLOUT
+            alone = not self.busy
             # Before the kernel knows: who polls may be told at once, and has to know whom it is about.
             enrolment = self._remember(watched)
             try:
@@ -242,8 +249,8 @@ class EpollPoller(Poller):
             except BaseException:
                 self._forget(watched, watched.fd)
                 raise
-        if first and self._nudge is not None:
-            self._nudge()
+        if alone:
+            self._call_here()
         return enrolment
 
     def drop(self, watched: Watched, fd: int) -> None:
@@ -277,26 +284,27 @@ class EpollPoller(Poller):
         return self.dispatch(ready)
 
     def dispatch(self, ready: Any) -> bool:
-        found = False
         known = self._known
         plain = READ_ONLY
+        missing = 0
         driver = current_driver()
         key = 0 if driver is None else driver.key  # no task's, unless it is a worker's
-        queue: Any = driver.queue if key else None
+        queue: Any = driver.queue if key else []
+        append = queue.append
         self.dispatching.append(None)
         for fd, flags in ready:
             try:
                 enrolment = known[fd]
             except KeyError:  # the wake-up, or dropped meanwhile
+                missing += 1
                 continue
-            found = True
             told: Any = enrolment.reader
             try:
                 if told is not None and flags == plain:  # the usual case, with nobody in between
                     task = told.on_data()
                     if task is not None:
                         if task.key == key and task.queues:
-                            queue.append(task)
+                            append(task)
                         else:
                             task.ready()
                 elif (told := enrolment.watched()) is not None:
@@ -307,7 +315,7 @@ class EpollPoller(Poller):
         if queue and driver.runtime.idle and len(queue) + len(driver.next) > 1:
             driver.runtime.wake()
         self.dispatching.pop()
-        return found
+        return len(ready) > missing
 
     def interrupt(self) -> None:
         if self._wake >= 0:
@@ -347,20 +355,19 @@ class SelectorPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            first = self._selector is None
-            if first:
+            if self._selector is None:
                 self._wake_in, self._wake_out = socket.socketpair()
                 self._wake_in.setblocking(False)
                 self._wake_out.setblocking(False)
                 self._selector = self._make()
                 self._selector.register(self._wake_in, selectors.EVENT_READ)
+            alone = not self.busy
             enrolment = self._remember(watched)
             self._changes.append((watched, what))
         # publish (append above), then check: who selects applies the changes before it does
-        if not first:
-            self.interrupt()
-        elif self._nudge is not None:
-            self._nudge()
+        self.interrupt()
+        if alone:
+            self._call_here()
         return enrolment
 
     def drop(self, watched: Watched, fd: int) -> None:

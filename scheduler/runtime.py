@@ -44,7 +44,7 @@ from .poller import Poller, new_poller
 from .refcount import shared
 from .task import Task, current_driver, here, runtimes, take_out
 from .timers import FAR, TimerQueue
-from .worker import FORKED, STOP, TRACE, Seat, Worker
+from .worker import FORKED, PING, STOP, TRACE, Seat, Worker
 
 MOST_EXTRA = 64
 """How many workers may be added for steps that do not end."""
@@ -57,6 +57,9 @@ class Runtime:
 
     home: Runtime
     """The place: this runtime itself, or the one that it is a pool of."""
+
+    can_linger = True
+    """Whether steps may wait for a moment of real time: see `scheduler.linger`."""
 
     def __init__(self, workers: int | None = None, *, name: str = "rtsync", seed: int | None = None) -> None:
         """``workers`` OS threads (default: the processors this process may use), started on demand.
@@ -359,6 +362,19 @@ class Runtime:
             self.capacity += 1
         seat.unpark()
         return True
+
+    def stand_in(self, worker: Worker) -> None:
+        """The step of ``worker``, in whose OS thread this is called, is about to make a call that may take
+        long: have another worker take over at once, as the monitor would after a while. The next step of
+        ``worker`` takes this back."""
+        with self.lock:
+            worker.stuck = True
+            worker.attention |= PING
+        # published; what this worker has can be taken by others from now on
+        if self.idle:
+            self.wake()
+        else:
+            self.add_worker()
 
     def own_os_threads(self) -> set[threading.Thread]:
         """The OS threads that only run this runtime's tasks, or wait for that."""

@@ -58,6 +58,9 @@ class Driver(Protocol):
     clock: Callable[[], float]
     choose: Callable[[], float]
 
+    def may_linger(self) -> bool:
+        """See `scheduler.linger`."""
+
 
 here = threading.local()
 """``here.driver``: who runs tasks in this OS thread; the attribute is missing where nobody does. Hot paths

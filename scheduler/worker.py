@@ -26,6 +26,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadYield
+from .linger import MOMENT
 from .safepoint import base
 from .task import Task, here
 from .timers import TimerQueue
@@ -155,6 +156,19 @@ class Worker:
         self.parker.release()
         if self.polling:
             self.runtime.poller.interrupt()
+
+    def may_linger(self) -> bool:
+        """See `scheduler.linger`: whether a wait of a moment inside this step keeps nobody from anything."""
+        runtime = self.runtime
+        return not (
+            self.next
+            or self.queue
+            or self.attention & ~PING
+            or runtime.injected
+            or (runtime.poller.busy and not runtime.poller.sleeper)
+            or not runtime.can_linger
+            or runtime.timers.due <= self.clock() + MOMENT
+        )
 
     # -- in the worker's own OS thread from here on --------------------------------------------
 

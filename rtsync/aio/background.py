@@ -4,15 +4,20 @@ Its tasks are *driven* (see `drive`): they may await operations of ours directly
 there, so `thread` and the like know the runtime; a task sees the context of the thread that has called `run`,
 so it has that thread's custodian.
 
-For deadlock detection the loop counts as an OS thread of the program: it may have connections, timers
-and servers, so as long as it lives nobody can tell that nothing will ever happen.
+For deadlock detection the loop counts as an OS thread of the program that may do something, unless it
+*rests*: it sleeps without a timer, watches no descriptor but its own, and nothing has been handed to it
+that it has not begun. Then only somebody else can make it go on. (A loop of another make, from a policy
+that somebody has set, never rests.)
 """
 
 from __future__ import annotations
 
 import asyncio
+import selectors
 import threading
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from scheduler import OsDriver, OsTask, here
@@ -39,6 +44,67 @@ def driven(
     return task
 
 
+class Selector(selectors.DefaultSelector):
+    """In which the loop sleeps; knows whether it does so for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.resting = False
+        """The loop sleeps until somebody hands it something. Holds lock."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        # The loop gives no timeout if no callback is ready and no timer is set.
+        with self.lock:
+            self.resting = timeout is None and len(self.get_map()) == 1  # by which it can be woken
+        try:
+            return super().select(timeout)
+        finally:
+            with self.lock:
+                self.resting = False
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """asyncio's own loop, which can tell whether it rests."""
+
+    def __init__(self) -> None:
+        self._sleep = Selector()
+        self._handed: deque[None] = deque()  # one for each callback from outside that has not begun
+        super().__init__(self._sleep)
+
+    def call_soon_threadsafe[*Ts](
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        self._handed.append(None)
+        try:
+            return super().call_soon_threadsafe(self._begin, callback, *args, context=context)
+        except BaseException:
+            self._handed.pop()
+            raise
+
+    def _begin[*Ts](self, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+        self._handed.pop()
+        callback(*args)
+
+    def rests(self) -> bool:
+        """Whether nothing will happen here by itself. Any OS thread."""
+        # What is handed over is counted first, and `resting` ends before it counts as begun: who sees neither
+        # has looked before it came. Who handed it over was running at that time.
+        if self._handed:
+            return False
+        with self._sleep.lock:
+            return self._sleep.resting and not self._handed
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The loop for a runtime: ours, unless a policy asks for another kind."""
+    loop = asyncio.new_event_loop()
+    if type(loop) is not asyncio.SelectorEventLoop:
+        return loop
+    loop.close()
+    return Loop()
+
+
 class Background:
     """What a runtime has of asyncio: at most one living loop."""
 
@@ -62,6 +128,13 @@ class Background:
         loop = self._loop
         return loop is not None and loop.os_thread is threading.current_thread()
 
+    def resting(self) -> threading.Thread | None:
+        """The OS thread of the loop if nothing will happen there by itself. Any OS thread."""
+        thread = self._loop
+        if thread is None or not isinstance(loop := thread.loop, Loop) or not loop.rests():
+            return None
+        return thread.os_thread
+
     def close(self, patience: float) -> None:
         """End the loop: its tasks are cancelled. Waits at most ``patience`` seconds for them."""
         with self._lock:
@@ -78,7 +151,7 @@ class LoopThread:
         self._runtime = runtime
         self._lock = threading.Lock()
         self._crossings: set[Crossing] = set()  # posted, and not ended
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self.ended = False
         failure: list[BaseException] = []
@@ -98,9 +171,9 @@ class LoopThread:
             # Under the lock: the end of the loop finds it among the crossings, or we find the end.
             if self.ended:
                 return False
-            assert self._loop is not None
+            assert self.loop is not None
             try:
-                crossing.post(self._loop, self._begin)
+                crossing.post(self.loop, self._begin)
             except RuntimeError:  # somebody has closed the loop, and `_main` is about to notice
                 self.ended = True
                 return False
@@ -111,9 +184,9 @@ class LoopThread:
         """See `Background.close`."""
         with self._lock:
             self._stopping = True
-            if self._loop is not None:
+            if self.loop is not None:
                 try:
-                    self._loop.call_soon_threadsafe(self._loop.stop)
+                    self.loop.call_soon_threadsafe(self.loop.stop)
                 except RuntimeError:
                     pass  # closed already
         self.os_thread.join(patience)
@@ -135,8 +208,8 @@ class LoopThread:
         here.driver = OsDriver(_LoopTask(), self._runtime)
         error: BaseException | None = None
         try:
-            with asyncio.Runner() as runner:
-                self._loop = loop = runner.get_loop()
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                self.loop = loop = runner.get_loop()
                 loop.set_task_factory(driven)
                 started.release()
                 while not self._stopping and not loop.is_closed():
@@ -153,7 +226,7 @@ class LoopThread:
             left, self._crossings = self._crossings, set()
         for crossing in left:
             crossing.refuse(error)
-        if self._loop is None:
+        if self.loop is None:
             assert error is not None
             failure.append(error)
             started.release()

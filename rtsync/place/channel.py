@@ -8,6 +8,10 @@ may hold the same end: they share its messages, each message goes to one of them
 unread stays in the kernel and goes with the end to whoever holds it, also when the sender or a former holder
 has ended.
 
+**Lingering.** A get that finds nothing waits for a moment inside its step (`scheduler.linger`) before it
+parks, as long as that pays: after a wait in vain it does so ever more rarely. An end for which nobody is
+parked is taken off the poller, or each message would wake some worker for nothing.
+
 **A put never blocks.** It sends at once; when the socket is full, messages wait here (``queued`` tells how
 much) and are sent by whoever is told by the poller that there is room. A place that ends hands what it has
 not got rid of to its creator (`rtsync.place.child`).
@@ -30,25 +34,32 @@ import threading
 from _thread import RLock
 from collections import deque, namedtuple
 from collections.abc import Coroutine, Generator
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from rtsync.current import let_go
 from rtsync.errors import ContractError
 from rtsync.evt import BaseEvt, Evt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give
-from scheduler import Parking, defer, direct, nested, poller_here
+from scheduler import Parking, defer, direct, linger, nested, poller_here
 from scheduler.io_thread import io_poller
 from scheduler.poller import END, READ, WRITE
 
 from .log import log
 from .message import attachable, pack, unpack
-from .packet import EMPTY, FULL, GONE, SENT, Fd, Packet, Pipe, peek, receive, transmit
+from .packet import EMPTY, FULL, GONE, SEND_FLAGS, SENT, Fd, Packet, Pipe, peek, receive, transmit
 
 _AGAIN = 0.05
 """Seconds after which a message is tried again for which the system had no descriptors or memory."""
 
 _CONGESTED = 64
 """From so many queued messages on, large ones wait in memory of our own and not in shared memory."""
+
+_ROUNDS: Final = 16
+"""So often may a get linger with success before its thread gives way."""
+
+_MOST_SKIPPED: Final = 63
+"""Gets that do not linger, after many that did in vain."""
 
 _sending: set[End] = set()
 """Ends with messages that wait for room: not garbage, even if the program has dropped them."""
@@ -69,11 +80,15 @@ class End(BaseEvt):
 
     __slots__ = (
         "__weakref__",
+        "_backoff",
         "_bytes",
+        "_dry",
         "_large",
+        "_lingered",
         "_lock",
         "_outgoing",
         "_send_lock",
+        "_skip",
         "_waiters",
         "fd",
         "gone",
@@ -103,6 +118,9 @@ class End(BaseEvt):
         self._send_lock = RLock()
         self._outgoing: deque[Packet | bytes] = deque()
         self._bytes = 0  # in _outgoing
+        self._dry = False  # the last get found nothing
+        self._lingered = 0  # how often that has paid
+        self._backoff = self._skip = 0  # for how many gets it is not tried: after the last failure, and now
         self._large = 0  # sent in shared memory since the socket's buffer was last seen empty
 
     def fileno(self) -> int:
@@ -133,6 +151,26 @@ class End(BaseEvt):
             self._unwatch()
             return NOT_READY
         return raw
+
+    def linger(self) -> bool:
+        """Wait a moment for a message, if that has paid of late; whether the thread is to give way now, as
+        it would have done by parking. Under no locks."""
+        if self._skip:
+            self._skip -= 1
+            return False
+        if self.poller is not None:
+            with self._lock:
+                if not self._waiters:
+                    self._take_off()
+        if linger(self.fd):
+            self._backoff = 0
+            self._lingered += 1
+            if not self._lingered % _ROUNDS:
+                self._dry = False  # perhaps messages come faster than they are taken by now
+                return True
+        else:
+            self._backoff = self._skip = min(2 * self._backoff + 1, _MOST_SKIPPED)
+        return False
 
     def _serve(self) -> None:
         """Give messages to those who wait, in their order. Holds _lock."""
@@ -176,6 +214,7 @@ class End(BaseEvt):
             poller = poller_here()
             if self.poller is not poller or not poller.persistent:
                 poller.want(self, READ)
+                self.poller = poller
             poller.waiting.add(self)
 
     def _leave(self, waiter: list[Any]) -> None:
@@ -185,6 +224,14 @@ class End(BaseEvt):
             if not nested(self._lock) and not any(entry[0] for entry in waiters):
                 waiters.clear()
                 self._unwatch()
+
+    def _take_off(self) -> None:
+        """No more reports, until somebody waits again. Holds _lock."""
+        with self._send_lock:
+            if not self._outgoing:  # else room is waited for
+                self.poller = None
+                for poller in self.pollers:
+                    poller.drop(self, self.fd)
 
     def has_waiters(self) -> bool:
         """Whether a task waits here for what may still come. Any OS thread."""
@@ -197,9 +244,12 @@ class End(BaseEvt):
 
     def on_ready(self, what: int) -> None:
         """See `scheduler.poller.Watched.on_ready`."""
-        if what & (READ | END) and self._waiters:
+        if what & (READ | END):
             with self._lock:
-                self._serve()
+                if self._waiters:
+                    self._serve()
+                elif self.poller is not None and self.poller.persistent:
+                    self._take_off()
         if what & (WRITE | END) and self._outgoing:
             self.flush()
 
@@ -207,8 +257,16 @@ class End(BaseEvt):
 
     def send(self, packet: Packet | bytes) -> None:
         """Send ``packet`` or queue it. Any OS thread."""
-        with self._send_lock:
-            if nested(self._send_lock):  # from a finalizer, in the middle of another one
+        lock = self._send_lock
+        with lock:
+            if type(packet) is bytes and not self._outgoing and not self.mute and not nested(lock):
+                try:
+                    self.sock.send(packet, SEND_FLAGS)
+                except OSError:
+                    pass  # `transmit` will find out what it means
+                else:
+                    return
+            if nested(lock):  # from a finalizer, in the middle of another one
                 defer(lambda: self.send(packet))
                 return
             if self.mute:
@@ -282,10 +340,6 @@ class End(BaseEvt):
             if not in_kernel:
                 self._large = 0
             return Queued(len(self._outgoing), self._bytes + in_kernel + self._large)
-
-    def is_congested(self) -> bool:
-        """Whether much waits here already."""
-        return len(self._outgoing) >= _CONGESTED
 
     def take_queued(self) -> list[Packet | bytes]:
         """What is queued; it is no longer. For a place that ends."""
@@ -373,7 +427,7 @@ class PlaceChannel(Evt):
         ``ContractError`` for what cannot be sent, naming the part, and ``OSError`` if there is no room for a
         large one; nothing is sent then. Source: Racket Reference, ``place-channel-put``."""
         end = self._end
-        packet = pack(message, remote=end.remote, private=end.is_congested())
+        packet = pack(message, remote=end.remote, private=len(end._outgoing) >= _CONGESTED)
         end.send(packet)
         if log.wanted():
             log("put", _nbytes(packet))
@@ -384,16 +438,23 @@ class PlaceChannel(Evt):
         end = self._end
         lock = end._lock
         while True:
+            if end._dry and not end._waiters and end.linger():
+                yield None
             lock.acquire()
             raw = end._poll()
             if raw is not NOT_READY:
                 lock.release()
                 return _opened(raw)
+            if not end._dry and not end.gone:
+                end._dry = True
+                lock.release()
+                continue
             waiter: list[Any] = []
             end._block(waiter, None)
             try:
                 raw = yield waiter, lock
             except BaseException:
+                let_go(waiter, lock)
                 end._leave(waiter)
                 raise
             if raw is not RETRY:

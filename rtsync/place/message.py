@@ -16,6 +16,7 @@ Source: Racket Reference 11.5.1, ``place-message-allowed?``.
 from __future__ import annotations
 
 import io
+import marshal
 import pickle
 import sys
 import threading
@@ -41,6 +42,12 @@ _OUT_OF_BAND: Final = 1 << 12
 """Bytes from which a buffer goes beside the pickle."""
 
 _ATOMS: Final[frozenset[type]] = frozenset({NoneType, bool, bytes, complex, float, int, str})
+
+_MARSHAL: Final = 2
+"""The version without references, which mark the first byte."""
+
+_PICKLE: Final = 0x80
+"""With this every pickle begins."""
 
 # -- kinds of values -------------------------------------------------------------------------------
 
@@ -368,6 +375,10 @@ def pack(
     """``message`` as a packet, or as a bare pickle. ``ContractError`` if it may not be sent, and ``OSError``
     if there is no room for it; nothing has been sent then."""
     try:
+        if type(message) in _ATOMS:
+            data = marshal.dumps(message, _MARSHAL)
+            if len(data) <= INLINE:
+                return data
         found = survey(message, remote=remote, name=name)
         if not found:
             data = pickle.dumps(message, 5)
@@ -424,7 +435,7 @@ class _Unpickler(pickle.Unpickler):
 def unpack(packet: Packet | bytes) -> Any:
     """The message in ``packet``. Raises what making it here raises, such as ``ImportError``."""
     if type(packet) is bytes:
-        return pickle.loads(packet)
+        return marshal.loads(packet) if packet[0] < _PICKLE else pickle.loads(packet)
     assert isinstance(packet, Packet)
     stream, buffers = packet.parts()
     outer = getattr(_arriving, "packet", None)

@@ -14,6 +14,7 @@ from os import read
 from typing import Any, Final
 from weakref import ref
 
+from rtsync.current import let_go
 from rtsync.errors import check_count, check_seconds, refuse
 from rtsync.evt import Evt
 from rtsync.waiter import NOT_READY, RETRY, give
@@ -51,6 +52,7 @@ class InputPort(Port):
     __slots__ = (
         "_armed",
         "_buffer",
+        "_calm",
         "_deadline",
         "_ended_input",
         "_enrolment",
@@ -85,6 +87,9 @@ class InputPort(Port):
             None  # of a plain descriptor, in a poller that tells again and again
         )
         self._key = -1  # of the workers that this poller serves
+        # The same as long as we know that nothing is there, nobody stands in the queue and trying makes no
+        # sense: for them there is a short way to wait. Else -1.
+        self._calm = -1
         self._timeout: float | None = None
         self._deadline = FAR  # of the one who waits in `_quick`
         self._armed: dict[TimerQueue, Timer] = {}  # see `_expire`
@@ -187,14 +192,7 @@ class InputPort(Port):
                 except AttributeError:
                     raise NoRuntime("read_bytes_avail") from None
                 waiter: list[Any] = []
-                if (
-                    driver.key != self._key
-                    or self._ready
-                    or self._buffer
-                    or self._queue
-                    or self._quick
-                    or n != MOST_READ
-                ):
+                if (driver.key != self._calm and not self._calms(driver)) or self._quick or n != MOST_READ:
                     value = self._look_for(n, waiter)
                     if value is not NOT_READY:
                         break
@@ -211,6 +209,7 @@ class InputPort(Port):
             try:
                 value = yield waiter, lock
             except BaseException:
+                let_go(waiter, lock)
                 self._left()
                 raise
             if type(value) is bytes:
@@ -221,6 +220,13 @@ class InputPort(Port):
                 self._left()
         lock.release()
         return value if type(value) is bytes else given(value)
+
+    def _calms(self, driver: Any) -> bool:
+        """Whether the short way to wait is open for the worker ``driver``. Holds _lock."""
+        if driver.key != self._key or self._ready or self._buffer or self._queue:
+            return False
+        self._calm = driver.key
+        return True
 
     def _look_for(self, n: int, waiter: list[Any]) -> Any:
         """Take at most ``n`` bytes, or have ``waiter`` wait for them. Holds _lock."""
@@ -371,6 +377,7 @@ class InputPort(Port):
                 # what is read is warm in the caches of who uses it.
                 data = RETRY
                 self._ready = True
+                self._calm = -1
             else:
                 try:
                     data = read(self._fd, size)
@@ -381,13 +388,13 @@ class InputPort(Port):
                 except Exception as error:
                     data = b""
                     self._error = Failed(error)
-                if len(data) < size:
-                    self._ready = self._look_closely
-                    if not data:
-                        self._ended_input = True
-                else:
+                if len(data) == size:
                     self._ready = True
+                    self._calm = -1
                     self._size = size * 4
+                elif self._look_closely:
+                    self._ready = True
+                    self._calm = -1
             if data:
                 try:
                     task = waiter.pop()
@@ -399,9 +406,12 @@ class InputPort(Port):
                     lock.release()
                     task.value = data
                     return task
+            elif self._error is None:
+                self._ended_input = True
             if waiter:
                 self._quick_to_queue()
         self._ready = True
+        self._calm = -1
         if self._queue:
             self._serve()
             if self._held:
@@ -417,6 +427,7 @@ class InputPort(Port):
         waiter, self._quick = self._quick, None
         request = Avail(self, MOST_READ)
         request._deadline = self._deadline
+        self._calm = -1
         self._queue.append((waiter, None, request))
 
     # -- timeouts ------------------------------------------------------------------------------------
@@ -428,6 +439,7 @@ class InputPort(Port):
     # read.
 
     def _enqueue(self, waiter: list[Any], case: Any, request: Any) -> None:
+        self._calm = -1
         super()._enqueue(waiter, case, request)
         if self._timeout is not None and case is None:  # else it waits in a `sync`
             driver = here.driver
@@ -485,6 +497,8 @@ class InputPort(Port):
                 self._arm(timers, first)
 
     def _shut(self) -> bool:
+        with self._lock:
+            self._calm = -1
         was_open = super()._shut()
         with self._lock:
             armed, self._armed = self._armed, {}
@@ -543,6 +557,7 @@ class InputPort(Port):
 
     def _put(self, data: bytes) -> None:
         """Add ``data`` at the end."""
+        self._calm = -1
         buffer, start = self._buffer, self._start
         if start == len(buffer):
             self._buffer = data

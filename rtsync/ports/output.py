@@ -22,7 +22,8 @@ from inspect import markcoroutinefunction
 from os import write
 from typing import Any, Final
 
-from rtsync.errors import check_count, refuse
+from rtsync.current import let_go
+from rtsync.errors import check_at_most_one, check_count, refuse
 from rtsync.evt import Evt, guard
 from rtsync.waiter import NOT_READY, RETRY
 from scheduler import Parking, direct
@@ -147,6 +148,7 @@ class OutputPort(Port):
         Source: Racket Reference, ``file-stream-buffer-mode``."""
         if not mode:
             return self._mode
+        check_at_most_one("buffering", mode)
         self._mode = check_mode("buffering", mode[0])
         return None
 
@@ -154,28 +156,35 @@ class OutputPort(Port):
     def _write(self, data: bytes, flush: bool) -> Generator[Parking, Any, Any]:
         # What `performing` does, with the usual case first: nothing is pending, and there is room.
         lock = self._lock
+        value: Any
+        lock.acquire()
+        try:
+            if flush and (fd := self._free) >= 0:
+                try:
+                    sent = write(fd, data)
+                except BlockingIOError:
+                    self._ready = False
+                    self._free = -1
+                    value = NOT_READY
+                except Exception as error:
+                    self._fail(error)
+                    value = self._error
+                else:
+                    value = sent if sent == len(data) else self._rest(data, sent)
+            else:
+                value = NOT_READY
+        except BaseException:
+            lock.release()
+            raise
+        if type(value) is int:
+            lock.release()
+            return value
         request: Any = None
         while True:
-            lock.acquire()
             try:
-                value: Any = NOT_READY
-                if request is None:
-                    if flush and (fd := self._free) >= 0:
-                        try:
-                            sent = write(fd, data)
-                        except BlockingIOError:
-                            self._ready = False
-                            self._free = -1
-                        except Exception as error:
-                            self._fail(error)
-                            value = self._error
-                        else:
-                            if sent == len(data):
-                                break
-                            value = self._rest(data, sent)
-                    if value is NOT_READY:
-                        request = Write(self, data, flush)
                 if value is NOT_READY:
+                    if request is None:
+                        request = Write(self, data, flush)
                     value = request._poll()
                     if value is NOT_READY:
                         waiter: list[Any] = []
@@ -187,21 +196,23 @@ class OutputPort(Port):
                 try:
                     value = yield waiter, lock
                 except BaseException:
+                    let_go(waiter, lock)
                     self._left()
                     raise
                 if value is RETRY:
                     self._left()
-                    continue
             else:
                 lock.release()
-            if type(value) is int:
-                return value
-            if type(value) is not Sent:
-                return given(value)
-            request = value
-        lock.release()
-        return sent
+            if value is not RETRY:
+                if type(value) is int:
+                    return value
+                if type(value) is not Sent:
+                    return given(value)
+                request = value
+            value = NOT_READY
+            lock.acquire()
 
+    _write.__name__, _write.__qualname__ = "write", "OutputPort.write"  # for warnings
     _write_bytes_avail = performing("OutputPort.write_bytes_avail")
     _flush = performing("OutputPort.flush")
     _finish_closing = performing("OutputPort.close")
@@ -685,7 +696,7 @@ class Closing:
 
 def check_mode(operation: str, mode: object) -> str:
     """Refuse what is no buffer mode."""
-    if mode in _MODES and isinstance(mode, str):
+    if isinstance(mode, str) and mode in _MODES:
         return mode
     kind = ValueError if isinstance(mode, str) else TypeError
     raise refuse(operation, "mode", f"one of {', '.join(map(repr, _MODES))}", mode, kind)

@@ -23,6 +23,7 @@ from collections.abc import Generator
 from types import FunctionType
 from typing import Any
 
+from rtsync.current import let_go
 from rtsync.custodian import current_custodian_or_none
 from rtsync.errors import ContractError, refuse
 from rtsync.evt import BaseEvt, Wrap
@@ -157,7 +158,7 @@ class Port(BaseEvt):
         try:
             here.driver  # noqa: B018
         except AttributeError:
-            raise NoRuntime(type(self).__name__) from None
+            raise NoRuntime(request.operation) from None
         self._queue.append((waiter, case, request))
         if self._watched is not None:
             self._want()
@@ -361,6 +362,7 @@ def _perform(self: Port, request: Any) -> Generator[Parking, Any, Any]:
             try:
                 value = yield waiter, lock
             except BaseException:
+                let_go(waiter, lock)
                 self._left()
                 raise
             if value is RETRY:

@@ -1,7 +1,8 @@
 """Names to addresses, without blocking a worker.
 
 The system's resolver only exists as a blocking call. What is written as an address is converted in place; a
-name is looked up by an OS-backed thread."""
+name is looked up by an OS-backed thread, or, where the caller cannot wait for one, in its own step, while
+another worker takes over."""
 
 from __future__ import annotations
 
@@ -20,8 +21,17 @@ def _look_up(host: str | None, port: int | str, flags: int) -> list[Address]:
 
 
 def resolve_now(host: str | None, port: int | str, passive: bool) -> list[Address]:
-    """The addresses of ``host``; blocks."""
-    return _look_up(host, port, socket.AI_PASSIVE if passive else 0)
+    """The addresses of ``host``. Blocks, if it is a name, but nobody else: if this is a worker, another one
+    takes its place meanwhile."""
+    flags = socket.AI_PASSIVE if passive else 0
+    try:
+        return _look_up(host, port, flags | socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+    except socket.gaierror:
+        pass  # a name
+    driver = current_driver()
+    if driver is not None and driver.key:
+        driver.runtime.stand_in(driver)
+    return _look_up(host, port, flags)
 
 
 async def resolve(host: str, port: int | str, passive: bool = False) -> list[Address]:

@@ -121,7 +121,8 @@ def tcp_listen(
     all of this machine's addresses, IPv6 and IPv4.
 
     ``backlog``: connections the kernel keeps until they are accepted. ``reuse``: also if connections of a
-    former listener have not been forgotten yet. A name as ``host`` is looked up on the spot.
+    former listener have not been forgotten yet. A name as ``host`` is looked up on the spot; another worker
+    takes over meanwhile.
     Source: Racket Reference, ``tcp-listen``."""
     _check_port_number("tcp_listen", "port", port, 0)
     _check_host("tcp_listen", "host", host, True)

@@ -269,7 +269,7 @@ def upgrade(
         out._free = -1
         inp._unhold()
         inp._enrolment = None
-        inp._key = -1
+        inp._key = inp._calm = -1
         inp._buffer = b""
         inp._start = 0
         inp._ended_input = False

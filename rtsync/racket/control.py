@@ -140,6 +140,10 @@ async def _call_with_break_parameterization(param: BreakParameterization, thunk:
         return await call(thunk)
 
 
+_call_with_break_parameterization.__name__ = "call_with_break_parameterization"
+_call_with_break_parameterization.__qualname__ = "call_with_break_parameterization"
+
+
 # -- custodian boxes ---------------------------------------------------------------------------
 
 

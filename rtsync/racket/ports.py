@@ -208,6 +208,9 @@ async def _write_string(writing: Coroutine[Any, Any, int], size: int) -> int:
     return size
 
 
+_write_string.__name__ = _write_string.__qualname__ = "write_string"
+
+
 def write_bytes_avail(
     bstr: bytes, out: OutputPort | None = None, start_pos: int = 0, end_pos: int | None = None
 ) -> Coroutine[Any, Any, int]:

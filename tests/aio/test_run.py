@@ -1,6 +1,8 @@
 """``aio.run``: asyncio coroutines from our threads, on the runtime's background loop."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from contextvars import ContextVar
 
@@ -542,3 +544,94 @@ def test_without_a_runtime_it_says_so():
     coro = aio.run(give(1))
     with pytest.raises(rt.NoRuntime, match="run: "):
         coro.send(None)
+
+
+# -- deadlocks ---------------------------------------------------------------------------------------
+
+
+def test_a_deadlock_is_reported_although_a_loop_was_started():
+    async def main():
+        assert await rt.aio.run(give(1)) == 1
+        await rt.Semaphore().wait()
+
+    with pytest.raises(rt.Deadlock):
+        rt.run(main, workers=2)
+
+
+def test_a_coroutine_of_asyncio_that_waits_for_nobody_is_a_deadlock_and_is_cancelled():
+    ended = []
+
+    async def wait(channel):
+        try:
+            await rt.aio.wait(channel)
+        finally:
+            ended.append("cancelled")
+
+    async def main():
+        await rt.aio.run(wait(rt.Channel()))
+
+    with pytest.raises(rt.Deadlock):
+        rt.run(main, workers=2)
+    assert ended == ["cancelled"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.5])
+def test_a_loop_with_a_timer_is_no_deadlock(delay):
+    async def later(semaphore):
+        asyncio.get_running_loop().call_later(delay, semaphore.post)
+
+    async def main():
+        semaphore = rt.Semaphore()
+        await rt.aio.run(later(semaphore))
+        await semaphore.wait()  # for longer than it takes to look again whether this is a deadlock
+
+    rt.run(main, workers=2)
+
+
+def test_a_loop_with_a_server_is_no_deadlock():
+    answered = rt.Semaphore()
+    servers, clients = [], []
+
+    async def answer(reader, writer):
+        answered.post()
+        writer.close()
+
+    async def listen():
+        servers.append(await asyncio.start_server(answer, "127.0.0.1", 0))
+
+    async def close():
+        servers[0].close()
+
+    def connect():
+        # From a process of its own: an OS thread here would count as somebody who may do something.
+        port = servers[0].sockets[0].getsockname()[1]
+        clients.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(port)]))
+
+    async def main():
+        await rt.aio.run(listen())
+        connect()
+        await answered.wait()
+        await rt.aio.run(close())
+
+    rt.run(main, workers=2)
+    assert clients[0].wait(60) == 0
+
+
+CLIENT = """
+import socket, sys, time
+time.sleep(1.5)  # longer than it takes to look again whether this is a deadlock
+socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30).close()
+"""
+
+
+def test_what_is_handed_to_a_resting_loop_is_no_deadlock():
+    """Again and again the last thread goes idle while the loop has not woken up yet."""
+
+    async def main():
+        for n in range(300):
+            assert await rt.aio.run(give(n)) == n
+            channel = rt.Channel()
+            rt.thread(channel.put, n)
+            assert await rt.aio.run(rt.aio.wait(channel)) == n
+
+    rt.run(main, workers=2)

@@ -27,7 +27,7 @@ import rtsync as rt
 from rtsync.alarm import monotonic
 from rtsync.evt import Latch
 from rtsync.testing import explore_all
-from rtsync.waiter import RETRY
+from rtsync.waiter import RETRY, living
 
 REST = 100.0  # seconds of virtual time after which every sleeper has woken
 
@@ -628,7 +628,7 @@ class Run:
         self.check_units(helper)
         helper.kill()
         for queue in world.queues():
-            assert sum(bool(entry[0]) for entry in queue) == 0, "somebody is left in a queue"
+            assert living(queue) == 0, "somebody is left in a queue"
 
     def used(self) -> bool:
         """Whether the victim's operation has happened, for others."""

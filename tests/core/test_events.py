@@ -54,7 +54,13 @@ async def test_what_is_an_event():
         assert isinstance(evt, Evt)
 
 
-@pytest.mark.parametrize("value", [None, 1, "x", [], len, object(), Channel, Evt])
+class NoMore:
+    """As `__hash__` may be ``None`` to say that instances are not hashable."""
+
+    __evt__ = None
+
+
+@pytest.mark.parametrize("value", [None, 1, "x", [], len, object(), Channel, Evt, NoMore()])
 def test_what_is_no_event(value):
     assert not is_evt(value)
 
@@ -179,6 +185,13 @@ async def test_choices_nest():
     ch = Channel()
     thread(ch.put, 1)
     assert await sync(choice(never, choice(choice(), choice(ch)))) == 1
+
+
+async def test_a_choice_may_be_built_up_piece_by_piece():
+    evt = choice()
+    for _ in range(3000):
+        evt = choice(evt, never)
+    assert await sync(choice(evt, always)) is always
 
 
 async def test_a_choice_may_be_used_again_and_by_several_threads():

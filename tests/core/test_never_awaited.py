@@ -11,13 +11,17 @@ from rtsync import (
     Semaphore,
     always,
     call,
+    call_in_nested_thread,
+    current_break_parameterization,
     current_thread,
+    racket,
     receive,
     sleep,
     sync,
     thread,
     to_os_thread,
 )
+from rtsync.ports import copy_port, pipe
 
 OPERATIONS = {
     "Channel.get": lambda: Channel().get(),
@@ -35,13 +39,21 @@ OPERATIONS = {
     "join": lambda: current_thread().join(),
     "call": lambda: call(id, 1),
     "to_os_thread": lambda: to_os_thread(id, 1),
+    "call_in_nested_thread": lambda: call_in_nested_thread(id, 1),
+    "call_with_semaphore": lambda: racket.call_with_semaphore(Semaphore(), id),
+    "call_with_break_parameterization": lambda: racket.call_with_break_parameterization(
+        current_break_parameterization(), id
+    ),
+    "OutputPort.write": lambda: pipe()[1].write("x"),
+    "InputPort.read_line": lambda: pipe()[0].read_line(),
+    "copy_port": lambda: copy_port(*pipe()),
 }
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_it_warns(operation):
     name = operation.split("(")[0].split(".")[-1]
-    with pytest.warns(RuntimeWarning, match=rf"coroutine '.*{name}' was never awaited"):
+    with pytest.warns(RuntimeWarning, match=rf"coroutine '(\w+\.)?{name}' was never awaited"):
         OPERATIONS[operation]()
 
 

@@ -165,6 +165,18 @@ def test_importing_starts_nothing(script):
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
+@pytest.mark.parametrize("module", ["aio", "atomic", "place", "ports", "racket", "testing"])
+def test_one_import_is_enough_for_all(script, module):
+    done = script(
+        f"""
+        import rtsync as rt
+
+        print("{module}" in dir(rt), rt.{module}.__name__)
+        """
+    )
+    assert (done.stdout, done.stderr) == (f"True rtsync.{module}\n", "")
+
+
 # -- fork ------------------------------------------------------------------------------------------
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -3,20 +3,23 @@
 # hold, then that each mutation of them (a fence, a second look or a lock left out) is found to be wrong. So
 # the models are known to be able to fail. What is checked is listed in variants.sh.
 #
-# Installs Spin by the machine's package manager if it is missing and that is possible. Takes a minute or
-# two on two cores and less than 2 GiB. `make model` calls this.
+# Installs Spin by the machine's package manager if it is missing and that is possible. Takes a few
+# minutes on two cores and less than 2 GiB. `make model` calls this.
 #
 #   run.sh                        all
 #   run.sh holds|fails MODEL [NAME[=VALUE]]...     one, and where it fails the steps that lead there
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=../../tools/common.sh
+# shellcheck source=tools/common.sh
 . "$here/../../tools/common.sh"
 
 memory=900 # MiB for one search, of which two run at once
 depth=10000
 
-# install: get spin and a C compiler by the machine's package manager.
+# compiles: is there a C compiler, with the headers of the C library?
+compiles() { printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1; }
+
+# install_spin: get spin and a C compiler by the machine's package manager.
 install_spin() {
     root=
     if [ "$(id -u)" != 0 ]; then
@@ -28,13 +31,16 @@ install_spin() {
         have sudo && sudo -n true 2>/dev/null || return 1
         root='sudo -n'
     fi
-    for manager in 'apt-get -qq -y --no-install-recommends install' 'dnf -q -y install' \
-        'pacman -S --noconfirm' 'zypper -n install' 'apk add'; do
-        have "${manager%% *}" || continue
-        say "installing spin and gcc with ${manager%% *}"
-        if have apt-get; then limit 300 $root apt-get -qq update >&2 </dev/null || true; fi
+    for install in 'apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 install spin gcc libc6-dev' \
+        'dnf -q -y install spin gcc glibc-devel' 'pacman -S --noconfirm spin gcc' \
+        'zypper -n install spin gcc glibc-devel' 'apk add spin gcc musl-dev'; do
+        manager=${install%% *}
+        have "$manager" || continue
+        say "installing spin and a C compiler with $manager"
         # shellcheck disable=SC2086 # words
-        limit 900 env DEBIAN_FRONTEND=noninteractive $root $manager spin gcc >&2 </dev/null
+        if [ "$manager" = apt-get ]; then limit 300 $root apt-get -qq update >&2 </dev/null || true; fi
+        # shellcheck disable=SC2086 # words
+        limit 900 $root env DEBIAN_FRONTEND=noninteractive $install >&2 </dev/null
         return
     done
     return 1
@@ -43,8 +49,11 @@ install_spin() {
 # search FOLDER holds|fails MODEL [NAME[=VALUE]]...: all states of a variant; its logs in FOLDER.
 search() (
     cd "$1"
-    order=
-    [ "$2" = holds ] || order=-DREVERSE # finds most of the errors sooner
+    optimise=-O2 order=
+    if [ "$2" = fails ]; then
+        optimise=-O0 # to compile takes longer than to find the error
+        order=-DREVERSE # finds most of the errors sooner
+    fi
     model=$3
     shift 3
     defines=
@@ -52,7 +61,7 @@ search() (
     # shellcheck disable=SC2086 # words
     spin -a $defines "$here/$model.pml" >spin.log 2>&1
     # shellcheck disable=SC2086 # or nothing
-    cc -O2 $order -DSAFETY -DCOLLAPSE -DMEMLIM="$memory" -o pan pan.c >cc.log 2>&1
+    cc $optimise $order -DSAFETY -DCOLLAPSE -DMEMLIM="$memory" -o pan pan.c >cc.log 2>&1
     limit 600 ./pan -m"$depth" -w22 >pan.log 2>&1 </dev/null || true
 )
 
@@ -97,9 +106,11 @@ half() {
     done <"$here/variants.sh"
 }
 
-if ! have spin || ! have cc; then
-    install_spin || die 'the model checker spin, or a C compiler, is missing and cannot be installed from here.
-Install both (on Debian: apt-get install spin gcc) and run the command again.'
+ready() { have spin && compiles; }
+if ! ready; then
+    install_spin || true
+    ready || die 'the model checker spin, or a C compiler, is missing and cannot be installed from here.
+Install both (on Debian: apt-get install spin gcc libc6-dev) and run the command again.'
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -136,11 +136,18 @@ proctype Worker(byte me) {
         :: atomic { sleeps -> sleeps-- };
 #ifndef SLEEP_WITH_TURN
             give();
+#endif
             skip;
+#ifndef SLEEP_WITH_TURN
             take()
 #else
             skip
 #endif
+        :: atomic { sleeps -> sleeps-- };      /* for ever */
+#ifndef SLEEP_WITH_TURN
+            give();
+#endif
+            over -> goto done
         :: atomic { endless -> endless-- };
             do
             :: attention[me] -> pass_turn()

@@ -44,3 +44,42 @@ fails monitor NO_RECHECK
 fails monitor NO_RING
 fails monitor ENTER_SILENTLY
 fails monitor RISE_BLINDLY
+
+holds gates WORKERS=3 INSIDE=0 STEPS=1
+holds gates INSIDE=2 STEPS=1 GIVE_UPS=1
+holds gates OUTSIDERS=2 GIVE_UPS=1
+holds gates CALLS=2 STEPS=1 HOGS=1
+holds gates ENDS=1 GIVE_UPS=1 STEPS=1
+holds gates EXTRA=1 STEPS=1 GIVE_UPS=1
+holds gates ENTRIES=2 CALLS=1 SLEEPS=0 GIVE_UPS=1
+fails gates NO_FENCE
+fails gates NO_SECOND_TRY
+fails gates NO_LOOK
+fails gates COUNT_BLINDLY GIVE_UPS=1
+fails gates ADMIT_FREELY EXTRA=1 STEPS=1
+fails gates NO_DEPARTURE EXTRA=1
+fails gates GATE_SKIPPED INSIDE=2 STEPS=1
+fails gates GATE_LEFT GIVE_UPS=1
+fails gates NO_EVENTS HOGS=1
+fails gates CORNERED_EARLY CALLS=1
+fails gates CLEARED_LATE CALLS=1
+fails gates ALONE_IGNORED STEPS=1
+
+holds groups
+holds groups WORKERS=3 HOGS=2 READIES=1
+fails groups NO_RECHECK
+fails groups LOOK_FIRST
+fails groups TURN_SHARED
+fails groups STEP_FIRST
+fails groups LOST_IF_EMPTY
+
+holds turns
+holds turns TURNS=2 THREADS=2 ENDLESS=0 STEPS=1 WAITS=0 WITHDRAWALS=0
+holds turns THREADS=2 WORKERS=1
+fails turns NO_PRESS
+fails turns PRESS_FIRST
+fails turns CLEAR_LATE
+fails turns NO_LINE
+fails turns SLEEP_WITH_TURN
+fails turns KEPT_AT_END
+fails turns WITHDRAWN_TOO

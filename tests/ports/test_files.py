@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -49,6 +50,21 @@ async def test_what_to_do_with_a_file_that_is_there(tmp_path):
     async with open_output(path, "can-update") as out:
         await out.write("x")
     path.unlink()
+
+
+@pytest.mark.rtsync(workers=1)
+async def test_a_file_that_is_slow_stops_nobody_but_its_reader():
+    others_have_run = threading.Event()
+
+    class Slow:
+        def read(self, n):
+            return b"read" if others_have_run.wait(40) else b"nobody came"
+
+    async def other():
+        others_have_run.set()
+
+    thread(other)
+    assert await InputPort(Slow()).read_bytes(4) == b"read"
 
 
 async def test_a_file_that_is_not_there_cannot_be_read(tmp_path):
@@ -275,6 +291,7 @@ TABLE = [
         TypeError,
         "write: data must be a string or bytes, got None",
     ),
+    (lambda: OutputPort(io.BytesIO()).buffering("line", "none"), TypeError, "buffering: takes at most one"),
     (lambda: OutputPort(io.BytesIO()).buffering("no"), ValueError, "buffering: mode must be one of 'block'"),
     (lambda: pipe(0), ValueError, f"pipe: limit {NUMBER}, got 0"),
     (lambda: open_input(5), TypeError, "open_input: path must be a path, got 5"),

@@ -8,12 +8,13 @@ import time
 
 import pytest
 
+import rtsync
 import scheduler.deterministic
 import scheduler.io_thread
 import scheduler.runtime
-from rtsync import block_on, idle, run, sleep, sync, thread
+from rtsync import Semaphore, block_on, idle, run, sleep, sync, thread
 from rtsync.ports import EOF, InputPort, OutputPort, socket_ports, tcp_connect, tcp_listen
-from rtsync.testing import run_deterministic
+from rtsync.testing import run_deterministic, wait_real
 from scheduler.poller import END, READ, WRITE, EpollPoller, SelectorPoller, new_poller
 
 KINDS = {"poll": lambda nudge=None: SelectorPoller(nudge, selectors.PollSelector)}
@@ -166,6 +167,59 @@ def test_the_first_enrolment_nudges(kind, pair):
     poller.close()
 
 
+def test_the_first_after_there_were_none_nudges_whoever_does_not_sleep_here(kind, pair):
+    nudges = []
+    poller = kind(lambda: nudges.append(None))
+    watched = Seen(pair[0])
+    poller.want(watched, READ)
+    for polled in (False, True, False):
+        poller.drop(watched, watched.fd)
+        poller.sleeper = polled
+        poller.want(watched, READ)
+    assert len(nudges) == 3
+    poller.close()
+
+
+def test_an_enrolment_nudges_again_when_all_others_have_gone(kind, pair):
+    """The one that waits may have gone to sleep elsewhere meanwhile."""
+    nudges = []
+    poller = kind(lambda: nudges.append(None))
+    seen = [Seen(sock) for sock in pair]
+    for watched in seen:
+        poller.want(watched, READ)
+    for watched in seen:
+        poller.drop(watched, watched.fd)
+    poller.want(seen[0], READ)
+    assert len(nudges) == 2
+    poller.close()
+
+
+def test_a_descriptor_is_watched_that_comes_when_a_worker_sleeps_because_there_are_none(connected):
+    """An OS-backed thread makes the only enrolment while all workers are idle, after others have come and
+    gone."""
+
+    async def main():
+        for port in await connected():
+            port.abort()
+        await sync(idle())  # the workers are asleep; nothing is enrolled
+        one, two = socket.socketpair()
+        inp, out = socket_ports(one)
+
+        def read():
+            return block_on(inp.read_bytes_avail())
+
+        reader = thread(read)
+        await sync(idle())
+        two.send(b"x")
+        assert await reader.join() == b"x"
+        two.close()
+        inp.abort()
+        out.abort()
+
+    for workers in (1, 2):
+        run(main, workers=workers)
+
+
 def test_a_sleeper_can_be_interrupted(poller, pair):
     seen = Seen(pair[0])
     poller.want(seen, READ)
@@ -273,6 +327,49 @@ def test_a_program_on_real_workers(everywhere, workers):
 
 def test_a_program_on_the_deterministic_scheduler(everywhere):
     run_deterministic(program, seed=3)
+
+
+def test_the_worker_that_sleeps_elsewhere_for_want_of_descriptors_is_told_of_one(everywhere, monkeypatch):
+    monkeypatch.setattr(rtsync.runtime, "_RECHECK", 1000.0)
+    ours, theirs = socket.socketpair()
+    none_left, go = threading.Event(), Semaphore()
+    polled = []
+
+    async def comes_and_goes():
+        one, two = socket.socketpair()
+        with two:
+            ports = socket_ports(one)
+            assert await sync(ports[0].read_line_evt(), timeout=0.001) is None
+            for port in ports:
+                port.close()
+
+    async def main():
+        await comes_and_goes()
+        none_left.set()
+        await go.wait()
+        inp, out = socket_ports(theirs)
+        try:
+            return await inp.read_line()
+        finally:
+            inp.close()
+            out.close()
+
+    def outside():
+        assert none_left.wait(30)
+        wait_real(lambda: runtime.polling is not None, 30)
+        go.post()  # to another worker
+        wait_real(lambda: runtime.poller.busy > 0, 30)
+        polled.append(wait_real(lambda: runtime.poller.sleeper, 20))
+        runtime.nudge()
+        with ours:
+            ours.send(b"line\n")
+
+    runtime = rtsync.Runtime(2)
+    other = threading.Thread(target=outside)
+    other.start()
+    assert runtime.run(main) == "line"
+    other.join(30)
+    assert polled == [True]
 
 
 def test_operations_without_a_runtime(everywhere):

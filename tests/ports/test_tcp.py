@@ -204,6 +204,32 @@ async def test_accepting_as_an_event():
         close(*ours, *theirs)
 
 
+@pytest.mark.rtsync(workers=1)
+async def test_listening_at_a_name_that_is_looked_up_slowly_stops_nobody(monkeypatch):
+    others_have_run = threading.Event()
+    looked_up = []
+
+    def slow(host, port, *args, flags=0, **options):
+        if not flags & socket.AI_NUMERICHOST:
+            looked_up.append(others_have_run.wait(40))
+            host = "127.0.0.1"
+        elif host == "slow.invalid":
+            raise socket.gaierror
+        return resolver(host, port, *args, flags=flags, **options)
+
+    resolver = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+
+    async def other():
+        others_have_run.set()
+
+    thread(other)
+    with tcp_listen(0, "slow.invalid") as listener:
+        assert looked_up == [True]
+        ours = await tcp_connect("127.0.0.1", listener.port)
+        close(*ours, *await listener.accept())
+
+
 async def test_connections_are_accepted_in_a_loop_until_the_listener_is_closed():
     listener = tcp_listen(0, "127.0.0.1")
 

@@ -255,7 +255,7 @@ def test_ci_uses_the_archive_beside_the_checkout(ci: Machine) -> None:
 
 
 def shell_files() -> list[Path]:
-    return [*sorted((ROOT / "tools").glob("*.sh")), ROOT / ".ci/run"]
+    return [*sorted((ROOT / "tools").glob("*.sh")), ROOT / "tests/model/run.sh", ROOT / ".ci/run"]
 
 
 def test_no_host_is_named() -> None:

@@ -22,7 +22,7 @@ ARGS ?=
 # A test that hangs ends its worker (tests/timeout_plugin.py); after a few of those, end the run.
 PYTEST := -m pytest -n 2 --max-worker-restart=3
 
-.PHONY: help setup demo test test-gil lint format bench bench-io model stress clean
+.PHONY: help setup demo test test-gil lint format bench bench-io bench-places model stress clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ bench:  ## the benchmarks beside asyncio, trio, gevent and others
 bench-io:  ## servers under load, beside those on asyncio, trio, gevent and others
 	@tools/setup.sh $(VENV) dev,bench
 	@$(VENV)/bin/python -m perf.io $(ARGS)
+
+bench-places:  ## places beside multiprocessing, process pools and interpreters
+	@tools/setup.sh $(VENV) dev,bench
+	@$(VENV)/bin/python -m perf.places $(ARGS)
 
 model:  ## check the protocols with the model checker
 	@tests/model/run.sh

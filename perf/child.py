@@ -40,7 +40,7 @@ def rounds_plain(work: Callable[[int], Any], sizes: list[int], clock: Callable[[
 def main(spec: dict[str, Any]) -> None:
     if spec["tree"]:  # before the first import of rtsync
         sys.path.insert(0, spec["tree"])
-    peer = importlib.import_module(f"perf.peers.{spec['module']}")
+    peer = importlib.import_module(spec["module"])
     work = getattr(peer, spec["row"], None)
     if work is None:
         print(json.dumps({"values": None}))

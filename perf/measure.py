@@ -124,7 +124,7 @@ def _once(results: Results, row: Row, peer: Peer, effort: float) -> None:
     n = row.n * (effort * peer.scale if row.scaled else 1)
     n = max(int(n) // row.whole, 1) * row.whole
     spec = {
-        "module": peer.module,
+        "module": f"{peer.package}.{peer.module}",
         "row": row.name,
         "n": n,
         "rounds": row.rounds,

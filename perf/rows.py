@@ -54,6 +54,7 @@ class Peer:
     only: tuple[str, ...] = ()  # rows for which it is another peer than the one above
     tree: str = ""  # the rtsync to import, if not this one
     options: tuple[str, ...] = ()  # of the interpreter
+    package: str = "perf.peers"  # where the module is
 
     def runs(self, row: Row) -> bool:
         """Whether to measure ``row``; that the module has it is another question."""

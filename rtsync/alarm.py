@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
-from scheduler.timers import FAR
+from scheduler.timers import FAR, Timer
 
 from .current import let_go
 from .errors import check_seconds, is_number, refuse
@@ -114,7 +114,8 @@ def _sleep(secs: float) -> Generator[Parking, Any]:
     while True:
         waiter: list[Any] = []
         lock.acquire()
-        timer = timers.arm(deadline, waiter)
+        timer = Timer(waiter)
+        timers.insert(timer, deadline)
         try:
             if (yield waiter, lock) is not RETRY:
                 return

@@ -150,7 +150,7 @@ class OsThreadDriver(OsDriver):
         if self.refuses() and self.task.modes().refused:
             return
         threads = self.home.os_threads  # type: ignore[union-attr]
-        threads.block(self.task, super().wait if self.timers.armed else None)
+        threads.block(self.task, super().wait if self.timers.waits() else None)
 
 
 OsThread.driver_class = OsThreadDriver

@@ -332,12 +332,12 @@ class Runtime(scheduler.Runtime):
             self.all_idle()
             and not self.os_threads.active
             and not self.os_threads.timed
-            and not self.timers.armed
+            and not self.timers.waits()
             and not self.poller.waits()
             and not self.poller.dispatching
             and not self.has_work()
-            and not outside
-            and all(pool.rests() and not pool.timers.armed for pool in self.pools)
+            and not self.awaits_outside()
+            and all(pool.rests() and not pool.timers.waits() for pool in self.pools)
         )
 
     def nothing_runs(self) -> None:
@@ -345,9 +345,11 @@ class Runtime(scheduler.Runtime):
         if self._idle_evt.fire():
             return
         main = self.main
-        if main is None or self.timers.armed or self.os_threads.timed or outside or self._awaits_io():
+        if main is None or self.timers.waits() or self.os_threads.timed or self._awaits_io():
             return
-        if any(pool.timers.armed for pool in self.pools):
+        if self.awaits_outside():
+            return
+        if any(pool.timers.waits() for pool in self.pools):
             return
         waiter = main.waiter
         turns = self.turns()
@@ -361,6 +363,10 @@ class Runtime(scheduler.Runtime):
         except IndexError:
             return
         main.raise_in(Deadlock(report))
+
+    def awaits_outside(self) -> bool:
+        """Whether another process may wake somebody here, although nothing in this one runs."""
+        return bool(outside)
 
     def _awaits_io(self) -> bool:
         """Whether a descriptor may wake somebody. Who dispatches claims waiters one after the other: they are

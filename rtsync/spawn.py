@@ -139,8 +139,11 @@ def thread(fn: Callable[..., Any], *args: Any, **options: Any) -> Thread:
         _look_after(custodian, made)
     # Task.ready, but those that are made one after the other also run in that order
     if driver.key != key:
+        made.worker = None
         made.inject()
-    elif not driver.next:
+        return made
+    made.worker = driver
+    if not driver.next:
         driver.next.append(made)
     else:
         driver.queue.append(made)

@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
 from scheduler.safepoint import transparent
-from scheduler.timers import FAR
+from scheduler.timers import FAR, Timer, TimerQueue
 
 from .breaks import EnableBreaks, NoBreaks
 from .current import let_go, was_given
@@ -152,10 +152,15 @@ def sync(
     """
     if enable_break is not False:
         return _sync_enable_break(evts, timeout, default, enable_break)
-    if timeout is None and len(evts) == 2:
-        one, two = evts
-        if isinstance(one, BaseEvt) and isinstance(two, BaseEvt):
-            return _choose_two(one, two)
+    if timeout is None:
+        if len(evts) == 2:
+            one, two = evts
+            if isinstance(one, BaseEvt) and isinstance(two, BaseEvt):
+                return _choose_two(one, two)
+    elif len(evts) == 1 and (type(timeout) is int or type(timeout) is float) and 0 < timeout < FAR:
+        (one,) = evts
+        if isinstance(one, BaseEvt) and one._lock is not None:
+            return _choose_one(one, timeout, default)
     plain = True
     for evt in evts:
         if not isinstance(evt, BaseEvt):
@@ -385,8 +390,72 @@ def _choose_two(one: Any, two: Any) -> Generator[Parking, Any, Any]:
         return chosen[1]
 
 
+_LATE: Final = (None, _NOTHING)
+
+
+class Limit(Timer):
+    """The timeout of a `sync` on one event; its commit."""
+
+    __slots__ = ("deadline", "lock", "timers")
+
+    def __init__(self, timers: TimerQueue, deadline: float, waiter: list[Any], lock: Any) -> None:
+        self.waiter = waiter
+        self.case = _LATE
+        self.fire = None
+        self.timers = timers
+        self.deadline = deadline
+        self.lock = lock
+
+    def release(self) -> None:
+        """Begin to run, then let go of the lock of the event."""
+        timers = self.timers
+        timers.lock.acquire()
+        timers.insert(self, self.deadline)
+        timers.lock.release()
+        self.lock.release()
+
+
+@direct
+def _choose_one(one: Any, timeout: float, default: Any) -> Generator[Parking, Any, Any]:
+    """`_choose` for one base event with a lock, and a timeout that is not 0: the result."""
+    try:
+        driver = here.driver
+    except AttributeError:
+        raise NoRuntime("sync") from None
+    lock = one._lock
+    deadline = None
+    while True:
+        lock.acquire()
+        value = one._poll()
+        if value is not NOT_READY:
+            lock.release()
+            return value
+        timers = driver.timers
+        if deadline is None:
+            deadline = timers.clock() + timeout
+        elif timers.clock() >= deadline:
+            lock.release()
+            return default
+        waiter: list[Any] = []
+        limit = Limit(timers, deadline, waiter, lock)
+        one._block(waiter, 0)
+        try:
+            chosen = yield waiter, limit
+        except BaseException:
+            timers.disarm(limit)
+            _abandon((one,), waiter, lock, None, None)
+            raise
+        if chosen is _LATE:
+            one._leave(waiter)
+            return default
+        timers.disarm(limit)
+        if chosen is not RETRY:
+            return chosen[1]
+        one._leave(waiter)
+
+
 # What a warning or a stack shows for the coroutine that `sync` gives.
-for _made in (_choose, _choose_two, _handle, _sync):
+for _made in (_choose, _choose_one, _choose_two, _handle, _sync):
     _made.__name__ = _made.__qualname__ = "sync"
 del _made
 

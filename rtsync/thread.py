@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, ClassVar
 
-from scheduler import Parking, defer, direct, here, nested, safepoints
+from scheduler import Parking, defer, direct, nested, safepoints
 from scheduler.safepoint import transparent
 from scheduler.task import runtimes
 
@@ -51,6 +51,7 @@ class Thread(Controlled, BaseEvt):
         self.value = None
         self.pending = 0
         self.waiter = None
+        self.worker = None
         self._custodians = custodian
         self._lock = RLock()
         self._mail = None
@@ -173,14 +174,13 @@ class Thread(Controlled, BaseEvt):
 
     def ready_last(self) -> None:
         """See `scheduler.Task.ready_last`."""
-        try:
-            worker = here.driver
-        except AttributeError:
-            self.inject()
-            return
-        if worker.key != self.key:
-            self.inject()
-        elif worker.queue:
+        worker = self.worker
+        if worker is None or not worker.seated._is_owned():
+            worker = self._find_worker()
+            if worker is None:
+                self.inject()
+                return
+        if worker.queue:
             worker.queue.append(self)
             # publish (append above), then check: see scheduler.runtime
             if worker.runtime.idle:

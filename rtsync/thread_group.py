@@ -137,6 +137,7 @@ class Turn(Task):
         self.value = None
         self.pending = -1
         self.waiter = None
+        self.worker = None
         self.group = group
 
     def queue_up(self) -> None:

@@ -45,6 +45,15 @@ def living(queue: Any) -> int:
     return sum(bool(entry if type(entry) is list else entry[0]) for entry in queue)
 
 
+def has_living(queue: Any) -> bool:
+    """Whether somebody waits in ``queue``. Without its lock: of what changes meanwhile, it may see either."""
+    while True:
+        try:
+            return any(entry if type(entry) is list else entry[0] for entry in queue)
+        except RuntimeError:  # it changed while we went through it
+            continue
+
+
 def sweep(lock: Any, *queues: deque[Any]) -> bool:
     """Take the dead entries out of ``queues``, which belong to ``lock``, and drop them after letting it go.
     Takes lock. ``False`` and nothing done if this OS thread held it already: then an empty waiter may be one

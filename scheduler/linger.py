@@ -5,29 +5,26 @@ right here for a descriptor; when the answer of another process takes some micro
 time. So an operation may *linger* before it parks, where that keeps nobody from anything: the worker has no
 other task, no timer is about to be due, and no other descriptor relies on this worker. What comes up
 meanwhile waits for `MOMENT` at most. Whether lingering has paid so far is the caller's to remember.
+
+The moment is no shorter because the system's own clock ticks about as often: a timer before the next tick is
+one more that the processor has to be told of, and told to forget, which was a quarter of a round trip.
 """
 
 from __future__ import annotations
 
-import select
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from .task import here
 
-MOMENT: Final = 0.0001
-"""Seconds: a few times what a short answer takes."""
-
-_MOST: Final = 1024
-"""Descriptors from this number on do not fit into what `select.select` takes, which is the only one that
-waits for less than a millisecond."""
+MOMENT: Final = 0.001
+"""Seconds."""
 
 
-def linger(fd: int) -> bool:
-    """Wait a moment for ``fd`` to be readable, if this OS thread has nothing else to do; whether it is. In a
-    step, under no locks."""
+def linger(poll: Callable[[int], Any]) -> bool:
+    """Wait a moment by ``poll``, which belongs to a `select.poll`, if this OS thread has nothing else to do;
+    whether there was anything. In a step, under no locks."""
     try:
-        if fd >= _MOST or not here.driver.may_linger():
-            return False
-        return bool(select.select((fd,), (), (), MOMENT)[0])
-    except (AttributeError, ValueError, OSError):  # no driver here, or it was closed meanwhile
+        return here.driver.may_linger() and bool(poll(1))
+    except (AttributeError, RuntimeError):  # no driver here, or another OS thread polls by it now
         return False

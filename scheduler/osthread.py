@@ -141,11 +141,10 @@ class OsDriver:
         # wake that. So it looks for itself now and then.
         longest = SIGNAL_LATENCY if threading.current_thread() is threading.main_thread() else FAR
         while True:
-            timeout = min(timers.watch() if timers.armed else FAR, longest)
+            timeout = min(timers.watch(), longest)
             if acquire(timeout=-1 if timeout == FAR else min(timeout, threading.TIMEOUT_MAX)):
                 return
-            if timers.armed:
-                timers.fire()
+            timers.fire()
 
 
 def block(coro: Coroutine[Any, Any, Any]) -> Any:

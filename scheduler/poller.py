@@ -22,12 +22,14 @@ closes it.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import selectors
 import socket
 import sys
 import threading
+import time
 import weakref
 from _thread import RLock
 from collections import deque
@@ -36,6 +38,11 @@ from typing import Any, Protocol
 
 from .refcount import shared
 from .task import current_driver
+
+_AGAIN = 0.05
+"""Seconds after which a descriptor is enrolled for which the system had no room."""
+
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 
 READ = 1
 WRITE = 2
@@ -218,11 +225,6 @@ class EpollPoller(Poller):
         with self._lock:
             if self.closed:
                 return None
-            if self._epoll is None:
-                self._epoll = shared(select.epoll())
-                self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-                # Edge-triggered too: it need never be read.
-                self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
             known = self._known.get(watched.fd)
             enrolled = known is not None and known.watched() is watched
             # Writing is asked for with the first write that does not go through: most never have to wait, and
@@ -239,23 +241,55 @@ class EpollPoller(Poller):
             # Before the kernel knows: who polls may be told at once, and has to know whom it is about.
             enrolment = self._remember(watched)
             try:
+                if self._epoll is None:
+                    alone = True
+                    self._create()
                 if enrolled:
-                    self._epoll.modify(watched.fd, mask)
+                    try:
+                        self._epoll.modify(watched.fd, mask)
+                    except FileNotFoundError:  # there was no room for it
+                        self._epoll.register(watched.fd, mask)
                 else:
                     try:
                         self._epoll.register(watched.fd, mask)
                     except FileExistsError:  # somebody closed the descriptor behind its owner's back
                         self._epoll.modify(watched.fd, mask)
-            except BaseException:
-                self._forget(watched, watched.fd)
-                raise
-        if alone:
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    self._forget(watched, watched.fd)
+                    raise
+                # Who waits is in the middle of something, under locks; it waits until there is room.
+                again = threading.Timer(_AGAIN, self._want_again, (weakref.ref(watched), what))
+                again.daemon = True
+                again.start()
+        if alone and self._epoll is not None:
             self._call_here()
         return enrolment
 
+    def _create(self) -> None:
+        """Holds _lock."""
+        epoll = select.epoll()
+        try:
+            wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            # Edge-triggered too: it need never be read.
+            epoll.register(wake, select.EPOLLIN | select.EPOLLET)
+        except OSError:
+            epoll.close()
+            raise
+        self._wake = wake
+        self._epoll = shared(epoll)
+
+    def _want_again(self, ref: weakref.ref[Watched], what: int) -> None:
+        """The system had no room; by now it may have."""
+        watched = ref()
+        if watched is not None:
+            known = self._known.get(watched.fd)
+            if known is not None and known.watched() is watched:
+                self.want(watched, what)
+
     def drop(self, watched: Watched, fd: int) -> None:
         with self._lock:
-            if self._forget(watched, fd):
+            if self._forget(watched, fd) and self._epoll is not None:
                 try:
                     self._epoll.unregister(fd)
                 except OSError:  # closed behind its owner's back
@@ -264,6 +298,8 @@ class EpollPoller(Poller):
     def wait(self, timeout: float | None) -> Any:
         epoll = self._epoll
         if epoll is None:
+            if self.busy:  # there was no room for it
+                time.sleep(_AGAIN if timeout is None else min(timeout, _AGAIN))
             return ()
         try:
             return epoll.poll(timeout, 256)

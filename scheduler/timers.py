@@ -1,13 +1,17 @@
-"""Timers: a queue of waiters ordered by time, cheap to arm and to disarm.
+"""Timers: a queue of waiters ordered by time, cheap to arm and cheaper to disarm.
 
-Deadlines are rounded up to *ticks*. A dictionary leads from tick to bucket, and a heap holds each tick of it
-once. Arming at a tick that exists is one dictionary insertion. Disarming takes the entry out of its bucket at
-once; a bucket that became empty stays until the empty ones outnumber the others, so that a timeout armed and
-disarmed around every operation does not change the heap each time, and yet a million disarmed timers leave
-nothing behind.
+Deadlines are rounded up to *ticks*. A dictionary leads from tick to bucket, a list, and a heap holds the
+ticks. Arming at a tick that exists is an append. (The heap is the standard library's. A sorted list would do,
+but to import one takes a fifth of the start of a place.)
+
+A timer is *dead* when its waiter has been claimed, by it or by anybody else: as with all queues of waiters,
+that is all there is to removal. Dead timers stay in their buckets until they outnumber the living, and are
+swept out then: so a timeout armed and disarmed around every operation costs no search, and yet a million
+disarmed timers leave nothing behind.
 
 Everything here needs ``lock``, which a parking operation holds until its commit, like the lock of any
-event: a timer cannot fire before the coroutine that armed it has stopped.
+event: a timer cannot fire before the coroutine that armed it has stopped, and under the lock an empty waiter
+is a dead one (save in an operation nested in another of the same OS thread: `scheduler.deferred`).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Any
 
-from .deferred import defer, nested
+from .deferred import nested
 from .task import Waiter
 
 TICKS_PER_SECOND = 4096
@@ -30,15 +34,19 @@ END_OF_TIME = 1e12
 """Seconds: later deadlines (30,000 years) are as good as this one."""
 
 
-class Timer:
-    """One armed deadline: ``fire(timer)`` is called once when it has passed, unless it was disarmed."""
+SPARE = 64
+"""How many dead timers may stay."""
 
-    __slots__ = ("case", "fire", "tick", "waiter")
+
+class Timer:
+    """One armed deadline. When it has passed, its waiter is claimed and given ``case``; a timer with ``fire``
+    has an empty waiter, and ``fire(timer)`` is called, once, unless it was disarmed."""
+
+    __slots__ = ("case", "fire", "waiter")
 
     def __init__(
-        self, tick: int, waiter: Waiter, case: Any, fire: Callable[[Timer], object] | None = None
+        self, waiter: Waiter, case: Any = None, fire: Callable[[Timer], object] | None = None
     ) -> None:
-        self.tick = tick
         self.waiter = waiter
         self.case = case
         self.fire = fire
@@ -51,11 +59,12 @@ class TimerQueue:
         """``clock`` gives seconds; ``nudge`` makes the one that waits for us look again."""
         self.lock = RLock()
         self.clock = clock
-        self.armed = 0  # timers in buckets
         self.due: float = FAR  # the clock's time of the first bucket; read without the lock as a hint
-        self._buckets: dict[int, dict[Timer, None]] = {}
+        self._buckets: dict[int, list[Timer]] = {}
         self._ticks: list[int] = []  # the keys of `_buckets`, as a heap
-        self._empty = 0
+        self._entries = 0  # in all buckets, dead ones included
+        self._most = SPARE  # entries at which it is time to look for dead ones
+        self._dead = 0  # about: entries that were disarmed, counted without the lock
         self._nudge = nudge
         self._watched: float = FAR  # until when the one that waits for us means to sleep
 
@@ -67,63 +76,116 @@ class TimerQueue:
         fire: Callable[[Timer], object] | None = None,
     ) -> Timer:
         """Arm a timer for ``deadline`` on ``clock``. Holds lock."""
-        tick = ceil(min(deadline, END_OF_TIME) * TICKS_PER_SECOND)
-        timer = Timer(tick, waiter, case, fire)
-        bucket = self._buckets.get(tick)
-        if bucket is None:
-            self._buckets[tick] = {timer: None}
-            heappush(self._ticks, tick)
-            at = tick / TICKS_PER_SECOND
-            if at < self.due:
-                self.due = at
-                if at < self._watched and self._nudge is not None:
-                    self._watched = at
-                    self._nudge()
-        else:
-            if not bucket:
-                self._empty -= 1
-            bucket[timer] = None
-        self.armed += 1
+        timer = Timer(waiter, case, fire)
+        self.insert(timer, deadline)
         return timer
 
-    def disarm(self, timer: Timer) -> None:
-        """Forget a timer; one that has fired or was disarmed is none of our business. Takes lock."""
-        with self.lock:
-            if nested(self.lock):
-                defer(lambda: self.disarm(timer))
-                return
-            bucket = self._buckets.get(timer.tick)
-            if bucket is None or timer not in bucket:
-                return
-            del bucket[timer]
-            self.armed -= 1
-            if not bucket:
-                self._empty += 1
-                if self._empty > 32 and self._empty * 2 > len(self._buckets):
-                    self._sweep()
+    def insert(self, timer: Timer, deadline: float) -> None:
+        """`arm`, with a timer that is there. Holds lock."""
+        if deadline > END_OF_TIME:
+            deadline = END_OF_TIME
+        tick = ceil(deadline * TICKS_PER_SECOND)
+        entries = self._entries
+        if entries >= self._most:
+            self._drop_dead()
+            entries = self._entries
+        self._entries = entries + 1
+        bucket = self._buckets.get(tick)
+        if bucket is not None:
+            bucket.append(timer)
+            return
+        self._buckets[tick] = [timer]
+        heappush(self._ticks, tick)
+        at = tick / TICKS_PER_SECOND
+        if at < self.due:
+            self.due = at
+            if at < self._watched and self._nudge is not None:
+                self._watched = at
+                self._nudge()
 
-    def _sweep(self) -> None:
-        """Drop the empty buckets. Holds lock."""
-        self._buckets = {tick: bucket for tick, bucket in self._buckets.items() if bucket}
-        self._ticks = list(self._buckets)
+    def disarm(self, timer: Timer) -> None:
+        """Forget a timer whose waiter has been claimed, or which was to call. One that has fired or was
+        disarmed is none of our business. May take lock."""
+        timer.fire = None
+        if timer.waiter:  # its coroutine is being closed where it stands
+            timer.waiter = []
+        dead = self._dead + 1
+        self._dead = dead  # an increment lost to another OS thread only delays a sweep
+        if dead > SPARE and dead * 2 > self._entries:
+            with self.lock:
+                dropped = self._drop_dead()
+            del dropped
+
+    def _drop_dead(self) -> Any:
+        """Take out the dead. Holds lock; gives what is best dropped after letting it go."""
+        if nested(self.lock):  # an empty waiter may be one that has not parked yet
+            self._most = self._entries + SPARE
+            return None
+        buckets = self._buckets
+        living = {}
+        entries = 0
+        for tick, bucket in buckets.items():
+            kept = [timer for timer in bucket if timer.waiter or timer.fire is not None]
+            if kept:
+                living[tick] = kept
+                entries += len(kept)
+        self._buckets = living
+        self._ticks = list(living)
         heapify(self._ticks)
-        self._empty = 0
+        self._entries = entries
+        self._most = 2 * entries + SPARE
+        self._dead = 0
         self._set_due()
+        return buckets
 
     def _set_due(self) -> None:
         """Holds lock."""
         self.due = self._ticks[0] / TICKS_PER_SECOND if self._ticks else FAR
 
+    def _to_first(self) -> Any:
+        """Take out the dead before the first living timer. Holds lock; gives what is best dropped after
+        letting it go."""
+        dropped: list[Any] = []
+        if nested(self.lock):
+            return dropped
+        ticks = self._ticks
+        while ticks:
+            bucket = self._buckets[ticks[0]]
+            for number, timer in enumerate(bucket):
+                if timer.waiter or timer.fire is not None:
+                    if number:
+                        dropped.extend(bucket[:number])
+                        del bucket[:number]
+                    break
+            else:
+                dropped.extend(bucket)
+                del self._buckets[heappop(ticks)]
+                continue
+            break
+        self._entries -= len(dropped)
+        self._dead = max(0, self._dead - len(dropped))
+        self._set_due()
+        return dropped
+
+    def waits(self) -> bool:
+        """Whether a timer is armed. Takes lock."""
+        if not self._entries:
+            return False
+        with self.lock:
+            dropped = self._to_first()
+            found = bool(self._buckets)
+        del dropped
+        return found
+
     def watch(self) -> float:
         """How many seconds to the first timer, for one who will now sleep that long and be nudged
         if an earlier one is armed. Takes lock."""
         with self.lock:
-            while self._empty and not self._buckets[self._ticks[0]]:
-                del self._buckets[heappop(self._ticks)]
-                self._empty -= 1
-            self._set_due()
+            dropped = self._to_first() if self._entries else None
             self._watched = self.due
-            return self.due if self.due == FAR else max(0.0, self.due - self.clock())
+            seconds = self.due if self.due == FAR else max(0.0, self.due - self.clock())
+        del dropped
+        return seconds
 
     def unwatch(self) -> None:
         """Nobody sleeps on our behalf any more. Takes lock."""
@@ -137,22 +199,18 @@ class TimerQueue:
             now = self.clock() * TICKS_PER_SECOND
             ticks = self._ticks
             while ticks and ticks[0] <= now:
-                bucket = self._buckets.pop(heappop(ticks))
-                if bucket:
-                    fired.extend(bucket)
-                else:
-                    self._empty -= 1
-            self.armed -= len(fired)
+                fired.extend(self._buckets.pop(heappop(ticks)))
+            self._entries -= len(fired)
             self._set_due()
         woken = 0
         for timer in fired:
-            if timer.fire is not None:
-                timer.fire(timer)
-                woken += 1
-                continue
             try:
                 task = timer.waiter.pop()
-            except IndexError:  # claimed by someone else; its operation is on the way to disarm us
+            except IndexError:  # claimed by someone else, or never to be claimed
+                call, timer.fire = timer.fire, None
+                if call is not None:
+                    call(timer)
+                    woken += 1
                 continue
             task.value = timer.case
             task.ready()
@@ -160,9 +218,15 @@ class TimerQueue:
         return woken
 
     def __len__(self) -> int:
-        return self.armed
+        """How many are armed. Takes lock; looks at all."""
+        with self.lock:
+            return sum(
+                bool(timer.waiter) or timer.fire is not None
+                for bucket in self._buckets.values()
+                for timer in bucket
+            )
 
     @property
     def buckets(self) -> int:
-        """Buckets in the map, empty ones included: what bounds our memory."""
+        """How many buckets there are: what bounds our memory."""
         return len(self._buckets)

@@ -29,7 +29,7 @@ from .errors import BadYield
 from .linger import MOMENT
 from .safepoint import base
 from .task import Task, here
-from .timers import TimerQueue
+from .timers import FAR, TimerQueue
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -83,11 +83,14 @@ class Seat:
         worker = Worker(self._runtime, self._index, self._extra)
         worker.searching = self.searching
         here.driver = worker
+        worker.seated.acquire()
         try:
             if worker.key == self._key and self._runtime.entered(worker):
                 worker.run()
         finally:
             del here.driver
+            worker.seated.release()
+            worker.hand_over()  # what a clean-up has made ready since it left its loop
             worker.task = None
             self._runtime.left(worker)
 
@@ -114,6 +117,7 @@ class Worker:
         "queue",
         "runtime",
         "searching",
+        "seated",
         "settling",
         "steals",
         "steps",
@@ -139,6 +143,7 @@ class Worker:
         self.locks = cycle([RLock() for _ in range(LOCKS)])  # for the objects that its tasks make
         self.parker = threading.Lock()  # held; a permit to go on is its release
         self.parker.acquire()
+        self.seated = RLock()  # held by its OS thread while it takes tasks: see Task.ready
         self.gate = threading.Lock()  # see scheduler.place_lock
         self.settling: Task | None = None  # the owner of the place lock that `_alone` sees through
         self.os_thread = threading.current_thread()
@@ -160,15 +165,13 @@ class Worker:
     def may_linger(self) -> bool:
         """See `scheduler.linger`: whether a wait of a moment inside this step keeps nobody from anything."""
         runtime = self.runtime
-        return not (
-            self.next
-            or self.queue
-            or self.attention & ~PING
-            or runtime.injected
-            or (runtime.poller.busy and not runtime.poller.sleeper)
-            or not runtime.can_linger
-            or runtime.timers.due <= self.clock() + MOMENT
-        )
+        if self.next or self.queue or self.attention & ~PING or runtime.injected or not runtime.can_linger:
+            return False
+        poller = runtime.poller
+        if poller.busy and not poller.sleeper:
+            return False
+        due = self.timers.due
+        return due == FAR or due > self.clock() + MOMENT
 
     # -- in the worker's own OS thread from here on --------------------------------------------
 

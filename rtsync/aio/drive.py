@@ -250,7 +250,7 @@ class AsyncioDriver:
     def watch_timers(self, loop: asyncio.AbstractEventLoop) -> None:
         """The operation has parked: have the loop fire what it has armed, in time."""
         timers = self._timers
-        if timers is not None and timers.armed:
+        if timers is not None and timers.waits():
             self._handle = loop.call_later(timers.watch(), self._fire, loop)
 
     def unwatch_timers(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from stat import S_ISREG
 from typing import Any
 
 import rtsync.runtime
@@ -45,6 +47,8 @@ _PATIENCE = 5.0
 """Seconds that the main thread has for its clean-up when another thread has called `sys.exit`."""
 
 _finishing = threading.Lock()
+
+_BUFFERED = frozenset({io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom})
 
 
 class Creator:
@@ -108,6 +112,11 @@ class PlaceRuntime(Runtime):
         super().__init__(name="place")
         self._creator = creator
 
+    def awaits_outside(self) -> bool:
+        """The creator, without whom we would not be here, may break the main thread."""
+        main = self.main
+        return super().awaits_outside() or (main is not None and main._breakable())
+
     def exited(self, error: SystemExit) -> None:
         """See `Runtime.exited`."""
         self._creator.leave(_completion(error.code))
@@ -154,7 +163,7 @@ def _take_input(stdin: Fd | None) -> None:
 def _run(name: str, what: Any, sent: Any, channel: PlaceChannel, creator: Creator) -> int:
     """Its completion value."""
     try:
-        fn = target.found(what) if sent is None else unpack(sent)
+        fn = target.found(what) if sent is None else target.arrived(what, sent)
         del sent
         PlaceRuntime(creator).run(_main_of(fn, channel, creator))
     except SystemExit as exit:
@@ -223,6 +232,7 @@ def _finish(value: int, creator: Creator) -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass
+    _write_out()
     if log.wanted():
         log("exit")
     for end in all_sending():
@@ -232,3 +242,15 @@ def _finish(value: int, creator: Creator) -> None:
             creator.say("rest", channel, packet if isinstance(packet, Packet) else Packet.of(packet))
     creator.say("value", value)
     os._exit(value)
+
+
+def _write_out() -> None:
+    """What an interpreter that is finalized does with files that are still open. (Only with files: writing to
+    anything else may take for ever.)"""
+    for thing in gc.get_objects():
+        if type(thing) in _BUFFERED:
+            try:
+                if S_ISREG(os.fstat(thing.fileno()).st_mode):
+                    thing.flush()
+            except (OSError, ValueError):  # it is closed, or the disk is full
+                pass

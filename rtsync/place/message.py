@@ -41,12 +41,13 @@ _short_repr: Final = Repr(maxstring=100, maxother=60).repr
 _OUT_OF_BAND: Final = 1 << 12
 """Bytes from which a buffer goes beside the pickle."""
 
-_ATOMS: Final[frozenset[type]] = frozenset({NoneType, bool, bytes, complex, float, int, str})
+ATOMS: Final[frozenset[type]] = frozenset({NoneType, bool, bytes, complex, float, int, str})
+"""Types of plain values without parts; up to `INLINE` bytes of one go marshalled."""
 
-_MARSHAL: Final = 2
+MARSHAL: Final = 2
 """The version without references, which mark the first byte."""
 
-_PICKLE: Final = 0x80
+PICKLE: Final = 0x80
 """With this every pickle begins."""
 
 # -- kinds of values -------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ OF_MAIN: Final = 4
 BUFFERS: Final = 8
 
 _BUILTIN: Final[dict[type, int]] = {
-    **dict.fromkeys(_ATOMS, _ATOM),
+    **dict.fromkeys(ATOMS, _ATOM),
     list: _ITEMS,
     tuple: _ITEMS,
     set: _ITEMS,
@@ -233,7 +234,7 @@ def survey(message: Any, *, remote: bool = False, name: str = "message") -> int:
     A link of the path to a part is ``(link before, how, key)``; it is made into text only for an error.
     """
     kind = type(message)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return 0
     found = 0
     attached = 0
@@ -255,17 +256,17 @@ def survey(message: Any, *, remote: bool = False, name: str = "message") -> int:
             continue
         seen.add(id(value))
         if what == _ITEMS:
-            if not _ATOMS.issuperset(map(type, value)):
+            if not ATOMS.issuperset(map(type, value)):
                 how = "[]" if kind is list or kind is tuple else "{}"
                 todo += [(part, (link, how, part if how == "{}" else number))
-                         for number, part in enumerate(value) if type(part) not in _ATOMS]  # fmt: skip
+                         for number, part in enumerate(value) if type(part) not in ATOMS]  # fmt: skip
         elif what == _MAPPING:
-            if not _ATOMS.issuperset(map(type, value)):
-                todo += [(key, (link, "{}", key)) for key in value if type(key) not in _ATOMS]
-            if not _ATOMS.issuperset(map(type, value.values())):
-                todo += [(part, (link, "[]", key)) for key, part in value.items() if type(part) not in _ATOMS]
+            if not ATOMS.issuperset(map(type, value)):
+                todo += [(key, (link, "{}", key)) for key in value if type(key) not in ATOMS]
+            if not ATOMS.issuperset(map(type, value.values())):
+                todo += [(part, (link, "[]", key)) for key, part in value.items() if type(part) not in ATOMS]
         elif what == _FIELDS:
-            todo += [(part, (link, ".", field)) for field, part in _fields(value) if type(part) not in _ATOMS]
+            todo += [(part, (link, ".", field)) for field, part in _fields(value) if type(part) not in ATOMS]
         elif what == _BYTEARRAY:
             found |= BYTEARRAYS
         elif what == _ARRAY:
@@ -375,8 +376,8 @@ def pack(
     """``message`` as a packet, or as a bare pickle. ``ContractError`` if it may not be sent, and ``OSError``
     if there is no room for it; nothing has been sent then."""
     try:
-        if type(message) in _ATOMS:
-            data = marshal.dumps(message, _MARSHAL)
+        if type(message) in ATOMS:
+            data = marshal.dumps(message, MARSHAL)
             if len(data) <= INLINE:
                 return data
         found = survey(message, remote=remote, name=name)
@@ -435,7 +436,7 @@ class _Unpickler(pickle.Unpickler):
 def unpack(packet: Packet | bytes) -> Any:
     """The message in ``packet``. Raises what making it here raises, such as ``ImportError``."""
     if type(packet) is bytes:
-        return marshal.loads(packet) if packet[0] < _PICKLE else pickle.loads(packet)
+        return marshal.loads(packet) if packet[0] < PICKLE else pickle.loads(packet)
     assert isinstance(packet, Packet)
     stream, buffers = packet.parts()
     outer = getattr(_arriving, "packet", None)

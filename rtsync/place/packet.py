@@ -49,6 +49,9 @@ _BUSY: Final = {errno.EAGAIN, errno.EWOULDBLOCK}
 _LATER: Final = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 _GONE: Final = {errno.EPIPE, errno.ENOTCONN, errno.ECONNREFUSED}
 
+_LONGEST_META: Final = 1 << 14  # bytes that a head may say
+_FAR_HEAD: Final = 0x02  # of one that says more: that is in shared memory, the last thing attached
+
 
 class Holder(Protocol):
     """Whoever keeps a descriptor open."""
@@ -202,7 +205,12 @@ class Packet:
             return [body], holders  # type: ignore[list-item]
         kinds = [(attachment.kind, attachment.info) for attachment in self.attachments]
         meta = marshal.dumps((self.lengths, kinds, shared, self.own_ways))
-        head = bytes((_HEAD,)) + len(meta).to_bytes(4, "little") + meta
+        size = len(meta).to_bytes(4, "little")
+        if len(meta) <= _LONGEST_META:
+            head = bytes((_HEAD,)) + size + meta
+        else:  # there are very many buffers, or much is known of what is attached
+            head = bytes((_FAR_HEAD,)) + size
+            holders.append(lending.written([memoryview(meta)], len(meta)))
         return ([head] if shared else [head, body]), holders  # type: ignore[list-item]
 
 
@@ -285,7 +293,7 @@ def receive(sock: socket.socket) -> Any:
             raise
         if not data:
             return GONE
-        if data[0] != _HEAD:
+        if data[0] > _FAR_HEAD:
             return data
         return _open(data, _holders(ancillary), flags)
 
@@ -310,15 +318,27 @@ def _holders(ancillary: Sequence[tuple[int, int, bytes]]) -> list[Fd]:
     return [Fd(fd) for fd in fds]
 
 
+def _no_room(number: str) -> OSError:
+    return OSError(
+        errno.EMFILE,
+        "a message could not be received whole: this process has no room for its descriptors "
+        f"({number} of them; see ulimit -n)",
+    )
+
+
 def _open(data: bytes, holders: list[Fd], flags: int) -> Packet:
-    start = 5 + int.from_bytes(data[1:5], "little")
-    lengths, kinds, shared, own_ways = marshal.loads(data[5:start])
+    size = int.from_bytes(data[1:5], "little")
+    start = 5
+    if data[0] == _HEAD:
+        start += size
+        meta: Any = data[5:start]
+    elif flags & socket.MSG_CTRUNC:
+        raise _no_room("many")
+    else:
+        meta = Segment.from_fd(holders.pop().take()).view()[:size]
+    lengths, kinds, shared, own_ways = marshal.loads(meta)
     if len(holders) != len(kinds) + shared or flags & socket.MSG_CTRUNC:
-        raise OSError(
-            errno.EMFILE,
-            "a message could not be received whole: this process has no room for its descriptors "
-            f"({len(kinds) + shared} of them; see ulimit -n)",
-        )
+        raise _no_room(str(len(kinds) + shared))
     packet = Packet.__new__(Packet)
     packet.lengths = lengths
     packet.own_ways = own_ways

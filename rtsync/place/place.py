@@ -33,6 +33,7 @@ from rtsync.deadlock import outside
 from rtsync.errors import ContractError, refuse
 from rtsync.evt import Evt, Latch
 from rtsync.sync import sync
+from scheduler import defer
 from scheduler.io_thread import io_poller
 from scheduler.poller import READ
 
@@ -177,6 +178,13 @@ class Place(PlaceChannel):
         if status is None:
             status = 1
         self._decide(status if status >= 0 else 128 - status)
+        if log.wanted():
+            defer(self._tell_end)  # after what it has reported, and not here: handlers may block
+        else:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Tell that it has ended."""
         if log.wanted():
             log("reap", self.id)
         self._dead.set()
@@ -374,10 +382,9 @@ def place_context(
     be allowed as messages (or be functions, classes or modules); ``ContractError`` if one is not.
 
     Source: Racket Reference, ``place/context``."""
-    sent = target.by_value("place_context", fn)
+    what, sent = target.by_value("place_context", fn)
     if at is not None and not isinstance(at, PlaceLocation):
         raise refuse("place_context", "at", "a place location or None", at, TypeError)
-    what = ("value", fn.__module__, None, fn.__qualname__)
     return _create("place_context", what, sent, EMPTY_INPUT, CREATORS, CREATORS, at or _here, named)[0]
 
 

@@ -117,6 +117,7 @@ class Streams:
     def _output(self, stream: Any, creators: Any) -> None:
         ours: Any = None
         nowhere = stream is CREATORS and creators is None  # a program without standard streams
+        text = stream is CREATORS
         stream = creators if stream is CREATORS else stream
         fd = None if stream is None else _descriptor(stream)
         if nowhere:
@@ -124,12 +125,13 @@ class Streams:
         elif fd is not None:
             _flush(stream)  # what we have written comes before what the place writes
             theirs = Fd(os.dup(fd))
-        elif stream is None or hasattr(stream, "write"):
+        else:
             ours, theirs = _pipe()
             if stream is not None:
+                text = _takes_text(stream, text)
                 end, done = ours, Latch()
                 self.pumped.append(done)
-                self._pumps.append(lambda: _pump_out(end, stream, done))
+                self._pumps.append(lambda: _pump_out(end, stream, text, done))
                 ours = None
         self.theirs.append(theirs)
         self._ours.append(ours)
@@ -178,12 +180,19 @@ def _output_port(fd: int) -> OutputPort:
     return port
 
 
-def _pump_out(end: Fd, stream: Any, done: Latch) -> None:
+def _takes_text(stream: Any, presumably: bool) -> bool:
+    """Whether ``str`` is to be written to ``stream``; ``presumably`` if it does not tell."""
+    if isinstance(stream, (io.RawIOBase, io.BufferedIOBase)) or _is_output(stream):
+        return False
+    return presumably or isinstance(stream, io.TextIOBase) or hasattr(stream, "encoding")
+
+
+def _pump_out(end: Fd, stream: Any, text: bool, done: Latch) -> None:
     """From the place to ``stream``, until the place (and who has its stream from it) closes its end."""
     port = _is_output(stream)
-    text = not port and (isinstance(stream, io.TextIOBase) or hasattr(stream, "encoding"))
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     wanted = True
+    failed: Exception | None = None
     try:
         while data := os.read(end.fileno(), _CHUNK):
             if not wanted:
@@ -194,11 +203,15 @@ def _pump_out(end: Fd, stream: Any, done: Latch) -> None:
                 else:
                     stream.write(decoder.decode(data) if text else data)
                     _flush(stream)
-            except (OSError, ValueError):  # it was closed; go on reading, lest the place block
+            except Exception as error:  # go on reading, lest the place block
                 wanted = False
+                if not isinstance(error, (OSError, ValueError)):  # those mean that it was closed
+                    failed = error
     finally:
         os.close(end.take())
         done.set()
+    if failed is not None:
+        raise failed
 
 
 def _pump_in(stream: Any, end: Fd) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -21,8 +22,8 @@ from .main_module import MAIN_NAMES, is_loading, loading, main_module, main_orig
 from .packet import Packet
 
 type Target = tuple[str, str, str | None, str]
-"""``("module", name, file or None, function)`` or ``("file", path, name or None, function)``: what the
-creator knows."""
+"""``("module", name, file or None, function)``, ``("file", path, name or None, function)`` or, for one that
+is sent along, ``("value", name of its module, file or None, function)``: what the creator knows."""
 
 
 def named(operation: str, module: Any, start: Any) -> Target:
@@ -95,19 +96,20 @@ def _checked(operation: str, what: Target) -> Target:
     return what
 
 
-def by_value(operation: str, fn: Any) -> Packet:
+def by_value(operation: str, fn: Any) -> tuple[Target, Packet]:
     """``fn`` itself, with its code and what it closes over, which must be allowed as messages; functions,
     classes and modules may be among that too."""
     if not isinstance(fn, FunctionType):
         raise refuse(operation, "fn", "a function", fn, TypeError)
-    if fn.__module__ in MAIN_NAMES and (origin := main_origin()) is not None:
-        _checked(operation, ("module", fn.__module__, origin[0], fn.__qualname__))
+    module = str(fn.__module__)  # None in code that was not executed as that of a module
+    file = getattr(sys.modules.get(module), "__file__", None)
+    what = _checked(operation, ("value", module, file, fn.__qualname__))
     try:
         _check_closure(fn, set())
     except message.Refused as refused:
         raise ContractError(f"{operation}: {refused}") from None
     try:
-        return message.pack_own(fn, _context_pickler())
+        return what, message.pack_own(fn, _context_pickler())
     except Exception as error:  # anything that a global of the function does when it is pickled
         raise ContractError(f"{operation}: {fn!r} cannot be sent: {error}") from error
 
@@ -176,6 +178,17 @@ def found(what: Target) -> Callable[..., Any]:
     return value  # type: ignore[no-any-return]
 
 
+def arrived(what: Target, packet: Packet) -> Callable[..., Any]:
+    """In the place: the function in ``packet``, which `by_value` gave in the creator."""
+    _, module, file, _ = what
+    with loading(_source(what)):  # it may mention things of its module by their names
+        top = module.partition(".")[0]
+        known = module in MAIN_NAMES or top in sys.modules or find_spec(top) is not None
+        if not known and file is not None and os.path.isfile(file):
+            _load_as(module, file)  # in the creator it was not found by its path
+        return message.unpack(packet)  # type: ignore[no-any-return]
+
+
 def _load(name: str, file: str | None) -> ModuleType:
     if name in MAIN_NAMES:
         return main_module()
@@ -198,6 +211,8 @@ def _load_file(path: str, name: str | None) -> ModuleType:
 
 def _load_as(name: str, path: str) -> ModuleType:
     spec = spec_from_file_location(name, path)
+    if spec is None:  # a file without a suffix that tells
+        spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
     if spec is None or spec.loader is None:
         raise ImportError(f"place: {path} is not a Python file")
     module = sys.modules[name] = module_from_spec(spec)

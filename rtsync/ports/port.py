@@ -27,7 +27,7 @@ from rtsync.current import let_go
 from rtsync.custodian import current_custodian_or_none
 from rtsync.errors import ContractError, refuse
 from rtsync.evt import BaseEvt, Wrap
-from rtsync.waiter import NOT_READY, RETRY, WaitQueue, give
+from rtsync.waiter import NOT_READY, RETRY, WaitQueue, give, has_living
 from scheduler import NoRuntime, Parking, defer, direct, here, nested, poller_here
 
 from .descriptor import Descriptor
@@ -185,7 +185,7 @@ class Port(BaseEvt):
 
     def has_waiters(self) -> bool:
         """See `scheduler.poller.Waits`."""
-        return bool(self._quick) or any(entry[0] for entry in list(self._queue))
+        return bool(self._quick) or has_living(self._queue)
 
     def _left(self) -> None:
         """A waiter of the queue has died. Takes _lock."""

@@ -360,9 +360,11 @@ def test_keyboard_interrupt_ends_run_and_all_clean_up_runs(script):
         import os, signal, threading
         import rtsync
 
+        never = rtsync.Channel()  # known here: else it would be garbage, and so the thread
+
         async def blocked():
             try:
-                await rtsync.Channel().get()
+                await never.get()
             finally:
                 print("blocked: clean")
 

@@ -63,8 +63,8 @@ async def over_an_end(channel):
 
 
 async def broken(channel):
-    channel.put("up")
     try:
+        channel.put("up")
         await channel.get()
     except rt.Break as broken:
         channel.put(type(broken).__name__)

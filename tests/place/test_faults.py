@@ -321,3 +321,35 @@ def test_a_place_that_cannot_be_created_for_want_of_descriptors_leaves_nothing_b
         """
     )
     assert done.stdout == "True True\n"
+
+
+def test_a_wait_for_which_there_is_no_descriptor_goes_on_when_there_is(program):
+    done = program(
+        """
+        import os, resource, threading
+        import rtsync as rt
+        from rtsync.place import place_channel
+
+        one, other = place_channel()
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        taken = []
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError:
+            pass
+        print(rt.block_on(rt.sync(other, rt.never, timeout=0.2)))
+        got = []
+        waiting = threading.Thread(target=lambda: got.append(rt.block_on(other.get())))
+        waiting.start()
+        while not other._end.has_waiters():
+            pass
+        one.put(1)
+        for fd in taken:
+            os.close(fd)
+        waiting.join()
+        print(got)
+        """
+    )
+    assert done.stdout == "None\n[1]\n"

@@ -1,6 +1,7 @@
 """A get that waits for a moment inside its step before it parks, and ends that are taken off the poller."""
 
 import math
+import select
 import socket
 
 import pytest
@@ -13,20 +14,26 @@ from scheduler import linger
 from . import workers
 
 
+def look_at(sock):
+    look = select.poll()
+    look.register(sock, select.POLLIN)
+    return look.poll
+
+
 @pytest.mark.rtsync(workers=1)
 async def test_lingering_tells_whether_there_is_something_to_read():
     one, other = socket.socketpair()
     with one, other:
-        assert not linger(other.fileno())
+        assert not linger(look_at(other))
         one.send(b"x")
-        assert linger(other.fileno())
+        assert linger(look_at(other))
 
 
 def test_nobody_lingers_where_no_thread_runs():
     one, other = socket.socketpair()
     with one, other:
         one.send(b"x")
-        assert not linger(other.fileno())
+        assert not linger(look_at(other))
 
 
 @pytest.mark.rtsync(seeds=1)
@@ -34,7 +41,7 @@ async def test_nobody_lingers_in_virtual_time():
     one, other = socket.socketpair()
     with one, other:
         one.send(b"x")
-        assert not linger(other.fileno())
+        assert not linger(look_at(other))
 
 
 @pytest.mark.rtsync(workers=1)
@@ -42,10 +49,10 @@ async def test_a_worker_with_another_task_does_not_linger():
     one, other = socket.socketpair()
     with one, other:
         one.send(b"x")
-        while not linger(other.fileno()):
+        while not linger(look_at(other)):
             await rt.sleep(0)
         t = rt.thread(rt.sleep)
-        assert not linger(other.fileno())
+        assert not linger(look_at(other))
         await t.join()
 
 

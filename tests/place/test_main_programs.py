@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from rtsync.place import dynamic_place
+from rtsync.place import dynamic_place, place_context
 
 from .conftest import ROOT, WORKERS
 from .workers import Point
@@ -137,6 +137,14 @@ async def test_a_place_of_the_file_of_a_loaded_module_has_its_classes():
 
 
 @pytest.mark.rtsync(workers=2)
+async def test_a_module_may_be_in_a_file_of_any_name(tmp_path):
+    (tmp_path / "a worker").write_text("def main(channel):\n    channel.put(__file__)\n")
+    p = dynamic_place(tmp_path / "a worker", "main")
+    assert await p.get() == str(tmp_path / "a worker")
+    assert await p.wait() == 0
+
+
+@pytest.mark.rtsync(workers=2)
 async def test_a_function_of_a_module_is_that_of_its_file_whatever_else_has_its_name(tmp_path):
     import importlib.util
 
@@ -153,6 +161,23 @@ async def test_a_function_of_a_module_is_that_of_its_file_whatever_else_has_its_
         sys.path.remove(str(tmp_path / "one"))
         del sys.modules["twice"]
     assert await p.get() == 2
+    assert await p.wait() == 0
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_function_of_a_module_that_only_its_file_leads_to_can_be_sent_along(tmp_path):
+    import importlib.util
+
+    (tmp_path / "far.py").write_text(text().partition("async def main")[0])
+    spec = importlib.util.spec_from_file_location("far_away", tmp_path / "far.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        p = place_context(module.swap)
+        p.put(module.Point(1))
+        assert await p.get() == [True, module.Point(2)]
+    finally:
+        del sys.modules[spec.name]
     assert await p.wait() == 0
 
 

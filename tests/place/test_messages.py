@@ -264,6 +264,15 @@ def test_several_large_buffers_in_one_message_do_not_mix():
         assert (one == other).all()
 
 
+def test_very_many_large_buffers_in_one_message_arrive():
+    arrays = list(np.repeat(np.arange(21_000, dtype="i4"), 1024).reshape(-1, 1024))
+    one, other = place_channel()
+    one.put(arrays)
+    one.put("next")
+    assert np.array_equal(block_on(other.get()), arrays)
+    assert block_on(other.get()) == "next"
+
+
 def test_a_received_array_lives_on_without_the_channel():
     one, other = place_channel()
     one.put(np.arange(100_000))

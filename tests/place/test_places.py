@@ -104,6 +104,14 @@ async def test_the_completion_value_is_what_exit_was_given_if_it_is_one():
 
 
 @pytest.mark.rtsync(workers=2)
+async def test_what_was_written_to_a_file_that_is_left_open_is_there(tmp_path):
+    p = start("leaves_a_file_open")
+    p.put(str(tmp_path / "file"))
+    assert await p.wait() == 0
+    assert (tmp_path / "file").read_text() == "written"
+
+
+@pytest.mark.rtsync(workers=2)
 async def test_an_uncaught_exception_is_reported_and_gives_1(capfd):
     p = start("fails", named="unlucky")
     assert await p.wait() == 1
@@ -277,6 +285,24 @@ def test_waiting_for_a_message_of_a_place_is_a_deadlock_once_that_has_ended(prog
         """
     )
     assert done.stdout == "3\ndeadlock\n"
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_place_that_only_its_creator_can_break_is_not_deadlocked():
+    p = start("waits_for_a_break")
+    assert await p.get() == "ready"
+    await rt.sleep(0.2)  # longer than it takes to go idle; a deadlock would have been found by then
+    assert p.running
+    p.break_()
+    assert await p.get() == "Break"
+    assert await p.wait() == 0
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_place_that_waits_with_breaks_disabled_for_what_cannot_happen_is_deadlocked():
+    p = start("waits_for_nothing")
+    assert await p.get() == "Deadlock"
+    assert await p.wait() == 0
 
 
 # -- functions -------------------------------------------------------------------------------------

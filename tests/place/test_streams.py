@@ -127,7 +127,8 @@ def test_a_place_of_a_program_without_standard_streams_has_none_either(tmp_path)
             in_.close()
             print(repr(await p.get()), await p.wait(), out, err, file=log)
 
-        rt.run(main)
+        with log:
+            rt.run(main)
         """
     )
     done = subprocess.run(
@@ -137,3 +138,22 @@ def test_a_place_of_a_program_without_standard_streams_has_none_either(tmp_path)
     )
     assert (tmp_path / "log").read_text() == "None None None\n'' 0\n'' 0 None None\n"
     assert done.returncode == 0
+
+
+class Tee:
+    """What programs put in the place of `sys.stdout`: it takes text, and says nothing of it."""
+
+    def __init__(self):
+        self.written = []
+
+    def write(self, text):
+        self.written.append("" + text)
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_whatever_stands_for_standard_output_is_given_text(monkeypatch):
+    tee = Tee()
+    monkeypatch.setattr(sys, "stdout", tee)
+    p = dynamic_place(WORKERS, "writes_streams")
+    assert await p.wait() == 0
+    assert "".join(tee.written) == "to output\n"

@@ -25,6 +25,28 @@ def echo_plain(channel):
         channel.put(message)
 
 
+async def waits_for_a_break(channel):
+    """Nothing in this process can wake it, nor can the other end of a channel that is gone."""
+    one, other = rt.place.place_channel()
+    del other
+    channel.put("ready")
+    try:
+        await one.get()
+    except rt.Break as error:
+        channel.put(type(error).__name__)
+
+
+async def waits_for_nothing(channel):
+    """As `waits_for_a_break`, which cannot come."""
+    one, other = rt.place.place_channel()
+    del other
+    with rt.breaks(False):
+        try:
+            await one.get()
+        except rt.Deadlock:
+            channel.put("Deadlock")
+
+
 async def returns(channel):
     return 5
 
@@ -63,8 +85,8 @@ async def computes(channel):
 
 
 def computes_plainly(channel):
-    channel.put("ready")
     try:
+        channel.put("ready")
         while True:
             pass
     except rt.Break as error:
@@ -193,6 +215,14 @@ async def sends_by_socket(channel):
     sock = await channel.get()
     sock.sendall(b"hello")
     sock.close()
+
+
+left_open = []
+
+
+def leaves_a_file_open(channel):
+    left_open.append(open(rt.block_on(channel.get()), "w"))  # noqa: SIM115
+    left_open[0].write("written")
 
 
 async def writes_file(channel):

@@ -145,6 +145,7 @@ class Controlled(Task):
 
     _custodians: Any  # the one that manages it, a list of several, or None
     _lock: Any
+    """Re-entrant, for moments. Other threads may have the same one (`scheduler.worker.LOCKS`)."""
     _rare: Rare | None
     _state: int
 

@@ -210,6 +210,11 @@ class Task:
         self.worker = worker
         return worker  # type: ignore[no-any-return]
 
+    def ready_last(self) -> None:
+        """`ready`, after those that can run already. For who waits for many, one after the other: by the time
+        it runs, most of what it waits for has happened."""
+        self.ready()
+
     def inject(self) -> None:
         """`ready`, from outside the runtime's workers. If the runtime is closed there is nobody to run it."""
         runtime = runtimes.get(self.key)

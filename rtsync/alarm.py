@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
-from scheduler.timers import Timer
+from scheduler.timers import FAR, Timer
 
 from .current import let_go
 from .errors import check_seconds, is_number, refuse
@@ -83,6 +83,8 @@ def sleep(secs: float = 0) -> Coroutine[Any, Any, None]:
     """Sleep for at least ``secs`` seconds; 0 lets others run.
 
     Source: Racket Reference, ``sleep``."""
+    if type(secs) is float and secs > 0:
+        return _sleep(secs)
     if type(secs) is int and not secs:
         return _yield()
     check_seconds("sleep", "secs", secs)
@@ -105,20 +107,20 @@ def _sleep(secs: float) -> Generator[Parking, Any]:
     except AttributeError:
         raise NoRuntime("sleep") from None
     deadline = driver.clock() + secs
-    if deadline == float("inf"):
-        yield [], Locks()
-        return
+    while deadline == FAR:
+        yield [], Locks()  # until it is stopped; who suspends it claims the waiter too
     timers = driver.timers
+    lock = timers.lock
     while True:
         waiter: list[Any] = []
-        timers.lock.acquire()
+        lock.acquire()
         timer = Timer(waiter)
         timers.insert(timer, deadline)
         try:
-            if (yield waiter, timers.lock) is not RETRY:
+            if (yield waiter, lock) is not RETRY:
                 return
         except BaseException:
-            let_go(waiter, timers.lock)
+            let_go(waiter, lock)
             timers.disarm(timer)
             raise
         timers.disarm(timer)

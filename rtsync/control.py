@@ -145,6 +145,7 @@ class Controlled(Task):
 
     _custodians: Any  # the one that manages it, a list of several, or None
     _lock: Any
+    """Re-entrant, for moments. Other threads may have the same one (`scheduler.worker.LOCKS`)."""
     _rare: Rare | None
     _state: int
 
@@ -659,14 +660,26 @@ class Controlled(Task):
     def _corner(self) -> None:
         """It seems to sit in a call into C: see to it that it comes no further than that. If it is in an
         operation of ours, that is to give its result, and safepoints come soon enough."""
+        frame = self._innermost_call()
+        if frame is not None and not is_ours(frame.f_code):
+            safepoints.corner(self, frame.f_code)
+
+    def _innermost_call(self) -> Any:
+        """Of the frames of the step that it makes, the innermost that is the user's or one of our operations;
+        ``None`` if it makes none."""
         os_thread = self._os_thread()
         frame = None if os_thread is None else sys._current_frames().get(os_thread.ident)
-        while frame is not None and not interruptible(frame, self):
-            if is_ours(frame.f_code):
-                return
+        while frame is not None and not interruptible(frame, self) and not is_ours(frame.f_code):
             frame = frame.f_back
-        if frame is not None:
-            safepoints.corner(self, frame.f_code)
+        return frame
+
+    def _sits_in_c(self) -> bool:
+        """Whether it seems to wait in a call into C of the user's. (One that waits in an operation of ours,
+        for an OS thread to start maybe, will soon look what is asked of it.)"""
+        if not self._sleeps():
+            return False
+        frame = self._innermost_call()
+        return frame is None or not is_ours(frame.f_code)
 
     def _sleeps(self) -> bool:
         """Whether the OS thread in which it runs waits in the kernel rather than for a processor."""
@@ -884,7 +897,7 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
                 start = monotonic()  # from here on it has a chance to notice
                 for target in targets:
                     target._ask_safepoint()
-        elif passed > _PATIENCE or (passed > _IN_C and all(target._sleeps() for target in targets)):
+        elif passed > _PATIENCE or (passed > _IN_C and all(target._sits_in_c() for target in targets)):
             for target in targets:
                 target._corner()
             return

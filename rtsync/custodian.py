@@ -1,8 +1,8 @@
 """Custodians: who manages what, and what goes when a custodian is shut down.
 
 A custodian holds what it manages weakly: a thread that nobody can reach any more is collected although its
-custodian lives. References whose object is gone or has ended are swept when they may outnumber the others,
-so that a thread costs its custodian one weak reference and one append.
+custodian lives. References whose object is gone or has ended are swept when there are four times as many as
+the last sweep left, so that a thread costs its custodian one weak reference and one append.
 
 Source: Racket Reference 14.7 (Custodians), 11.1.
 """
@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import weakref
 from _thread import RLock
-from typing import Any
+from typing import Any, Final
 
 from scheduler import NoRuntime, nested
 
 from .current import current_or_none
-from .env import Env, EnvBlock, current_env
+from .env import Env, EnvBlock, change_env, current_env
 from .errors import ContractError, ShutDown, check_at_most_one, refuse
 from .evt import Evt, Latch
+
+FEW: Final = 1024
+"""References that a custodian may hold before it looks which of them are dead."""
 
 
 class Custodian(EnvBlock):
@@ -69,8 +72,8 @@ class Custodian(EnvBlock):
         self._entered = {}
         self.members: list[weakref.ref[Any]] = []
         """Weak references to what is managed, dead ones among them; see `managed`."""
-        self.limit = 256
-        """How long ``members`` may become before the dead are swept out."""
+        self.limit = FEW
+        """How long ``members`` may become before the dead are swept out; -1 once it has been shut down."""
         self.is_shut_down = False
         """Whether it has been shut down. Source: Racket Reference, ``custodian-shut-down?``."""
 
@@ -86,7 +89,7 @@ class Custodian(EnvBlock):
     def adopt(self, member: Any) -> None:
         """Begin to manage ``member``, which has ``_ended()``. Also written out in `rtsync.spawn`."""
         self.members.append(weakref.ref(member))
-        if self.is_shut_down or len(self.members) > self.limit:
+        if len(self.members) > self.limit:
             self.look_after(member)
 
     def look_after(self, member: Any) -> None:
@@ -101,7 +104,7 @@ class Custodian(EnvBlock):
         with self._lock:
             members = self.members
             count = len(members)
-            if count > self.limit and not nested(self._lock):
+            if count > self.limit >= 0 and not nested(self._lock):
                 swept = []
                 for reference in members[:count]:
                     found = reference()
@@ -111,7 +114,7 @@ class Custodian(EnvBlock):
                             swept.append(reference)
                 # In place: others append meanwhile, at the end.
                 members[:count] = swept
-                self.limit = max(256, 2 * len(members))
+                self.limit = max(FEW, 4 * len(members))
         del kept
 
     def managed(self) -> list[Any]:
@@ -129,6 +132,7 @@ class Custodian(EnvBlock):
         """Mark this custodian and its subordinates as shut down; what each of them managed."""
         with self._lock:
             self.is_shut_down = True
+            self.limit = -1
             closed = self._closed
         mine = [(self, member) for member in self.managed()]
         for subordinate in list(self._subordinates):
@@ -257,5 +261,5 @@ def current_custodian(*custodian: Custodian) -> Any:
     check_at_most_one("current_custodian", custodian)
     if not isinstance(custodian[0], Custodian):
         raise refuse("current_custodian", "custodian", "a custodian", custodian[0], TypeError)
-    current_env.set(Env(custodian[0], env.group))
+    change_env(Env(custodian[0], env.group))
     return None

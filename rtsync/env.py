@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from scheduler import NoRuntime, here
 
@@ -28,12 +28,22 @@ class Env:
 
     __slots__ = ("custodian", "group")
 
+    varies: ClassVar[bool] = False
+    """Whether any thread ever had another one than its runtime's; if not, nobody need look in the context."""
+
     def __init__(self, custodian: Custodian, group: ThreadGroup | None = None) -> None:
         self.custodian = custodian
         self.group = group
 
 
 current_env: ContextVar[Env] = ContextVar("rtsync.env")
+
+
+def change_env(env: Env) -> Token[Env]:
+    """Let the current thread have ``env`` from now on."""
+    if not Env.varies:
+        Env.varies = True
+    return current_env.set(env)
 
 
 class EnvBlock:
@@ -57,7 +67,7 @@ class EnvBlock:
         outer = current_env.get(None)
         if outer is None:
             raise NoRuntime(type(self).__name__)
-        token = current_env.set(self._inside(outer))
+        token = change_env(self._inside(outer))
         self._entered.setdefault(_me(), []).append(token)
         return self
 

@@ -32,7 +32,7 @@ class OsThread(Thread):
     driver_class: ClassVar[type[OsThreadDriver]]
 
     def __init__(self, key: int, call: Callable[[], Any], context: Context, custodian: Any) -> None:
-        super().__init__(key, _Standing(call), context, custodian)
+        self.set_up(key, _Standing(call), context, custodian)
         self.parker = threading.Lock()
         self.parker.acquire()
         self._threads = self.runtime.os_threads
@@ -49,6 +49,9 @@ class OsThread(Thread):
 
     def ready(self) -> None:
         self._threads.ready(self)
+
+    def ready_last(self) -> None:
+        self.ready()
 
     def seize(self) -> bool:
         waiter = self.waiter

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from . import asyncgens
+
 if TYPE_CHECKING:
     from scheduler import TimerQueue
 
@@ -33,6 +35,7 @@ class OsThreads:
         self._condition = threading.Condition()
         self._waiting: deque[OsThread] = deque()  # threads for which an OS thread is on the way
         self._idle = 0
+        self._retired = False  # the runtime has ended: no OS thread is kept
         self.active = 0
         self.turns = 0  # how often one was made ready
         self.timed = 0  # blocked ones that have a timer of their own
@@ -59,12 +62,19 @@ class OsThreads:
                     raise
             # Another one has taken it meanwhile.
 
+    def retire(self, retired: bool) -> None:
+        """Whether OS threads without work are let go at once from now on."""
+        with self._condition:
+            self._retired = retired
+            self._condition.notify_all()
+
     def _main(self) -> None:
+        asyncgens.watch(self.runtime)
         while True:
             with self._condition:
                 self._idle += 1
                 while not self._waiting:
-                    if not self._condition.wait(KEEP) and not self._waiting:
+                    if self._retired or (not self._condition.wait(KEEP) and not self._waiting):
                         self._idle -= 1
                         self.own.discard(threading.current_thread())
                         return

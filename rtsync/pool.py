@@ -33,6 +33,7 @@ from scheduler.deterministic import Deterministic
 from scheduler.runtime import default_workers
 from scheduler.worker import TURN
 
+from . import asyncgens
 from .control import KILL, KILLED
 from .current import current_or_none
 from .custodian import Custodian
@@ -218,6 +219,7 @@ class Engine(scheduler.Runtime):
     # -- turns: see the head ---------------------------------------------------------------------
 
     def entered(self, worker: Worker) -> bool:
+        asyncgens.watch(self._place)
         may = super().entered(worker)
         self._take(worker)
         return may

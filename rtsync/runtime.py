@@ -23,6 +23,7 @@ from scheduler import Task, block, current_driver, defer
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
+from . import asyncgens
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
 from .control import FAILED, KILLED, Controlled, kill_all
@@ -36,7 +37,7 @@ from .os_threads import OsThreads
 from .pool import Engine
 from .spawn import is_async
 from .sync import sync
-from .thread import Thread
+from .thread import Thread, new_thread
 from .thread_group import ThreadGroup
 from .waiter import NOT_READY, WaitQueue, wake_all
 
@@ -93,7 +94,7 @@ class Runtime(scheduler.Runtime):
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise refuse("Runtime", "seed", "an integer or None", seed, TypeError)
         super().__init__(workers, name=name, seed=seed)
-        self.root = Custodian.root()
+        self.env = Env(Custodian.root())  # of the main thread, and of all others but those in blocks
         self._root_group: ThreadGroup | None = None
         self.main: Thread | None = None
         self.os_threads = OsThreads(self)
@@ -102,6 +103,11 @@ class Runtime(scheduler.Runtime):
         self._asyncio: Background | None = None  # made when first asked for
         self._idle_evt = _IdleEvt()
         self._wall_offset = time.time() - time.monotonic()
+
+    @property
+    def root(self) -> Custodian:
+        """The custodian at the top."""
+        return self.env.custodian
 
     # -- running a program -----------------------------------------------------------------------
 
@@ -121,7 +127,7 @@ class Runtime(scheduler.Runtime):
                 "run: this runtime already runs a main thread; start another with thread(main)"
             )
         if self.root.is_shut_down:
-            self.root = Custodian.root()
+            self.env = Env(Custodian.root())
         started = not self.running
         if started:
             self.start()
@@ -163,7 +169,12 @@ class Runtime(scheduler.Runtime):
                 made.append(error)
             bell.release()
 
-        self.inject(Task(self, begin(), copy_context()))
+        coro = begin()
+        try:
+            self.inject(Task(self, coro, copy_context()))
+        except BaseException:  # not even one worker could be started
+            coro.close()
+            raise
         bell.acquire()
         if isinstance(made[0], BaseException):
             raise made[0]
@@ -171,10 +182,10 @@ class Runtime(scheduler.Runtime):
 
     def _make_main(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Thread:
         context = copy_context()
-        context.run(current_env.set, Env(self.root))
+        context.run(current_env.set, self.env)
         thread: Thread
         if is_async(main):
-            thread = Thread(self.key, main(*args), context, self.root)
+            thread = new_thread(self.key, main(*args), context, self.root)
         else:
             thread = OsThread(self.key, Call(main, args), context, self.root)
         self.main = thread
@@ -207,11 +218,15 @@ class Runtime(scheduler.Runtime):
         if left:
             context = copy_context()
             context.run(current_env.set, Env(Custodian.root()))
-            reaper = Thread(self.key, _reap(left), context, None)
+            reaper = new_thread(self.key, _reap(left), context, None)
             self.inject(reaper)
             self._wait_for(reaper, _PATIENCE + len(left) * 0.001)
         for end_all, members in others.items():
             end_all(members)
+
+    def start(self) -> None:
+        super().start()
+        self.os_threads.retire(False)
 
     def close(self, patience: float = 5.0) -> list[threading.Thread]:
         """Cancel the asyncio tasks, then stop the workers: see `scheduler.Runtime.close`."""
@@ -219,6 +234,7 @@ class Runtime(scheduler.Runtime):
             self._asyncio.close(patience)
         pools, self.pools = self.pools, ()
         left = [os_thread for pool in pools for os_thread in pool.close(patience)]
+        self.os_threads.retire(True)
         return super().close(patience) + left
 
     def __enter__(self) -> Runtime:
@@ -229,6 +245,14 @@ class Runtime(scheduler.Runtime):
         self.close()
 
     # -- for the rest of the library ---------------------------------------------------------------
+
+    def entered(self, worker: scheduler.Worker) -> bool:
+        asyncgens.watch(self)
+        return super().entered(worker)
+
+    def close_generator(self, agen: Any) -> None:
+        """See `rtsync.asyncgens`."""
+        asyncgens.close_later(self, agen)
 
     def wall_time(self) -> float:
         """Seconds since the epoch."""

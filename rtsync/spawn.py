@@ -9,20 +9,20 @@ import sys
 from collections.abc import Callable
 from contextvars import copy_context
 from types import CoroutineType, FunctionType
-from typing import Any
+from typing import Any, Final
 from weakref import ref
 
 from scheduler import NoRuntime, current_driver, here
 from scheduler.task import CO_COROUTINE
 
 from .breaks import Breaks
-from .control import KILLED
-from .env import current_env
+from .control import ALIVE, KILLED
+from .env import Env, current_env
 from .errors import ContractError, ShutDown, check_callable, refuse
 from .evt import settle
 from .os_thread import Call, OsThread
 from .pool import Core, ParallelThreadPool, PoolThread
-from .thread import Thread
+from .thread import Thread, new_thread
 from .thread_group import GroupThread, ThreadGroup
 
 
@@ -38,7 +38,7 @@ def is_async(fn: Any) -> bool:
     return iscoroutinefunction(fn) or iscoroutinefunction(type(fn).__call__)
 
 
-def thread(
+def _thread(
     fn: Callable[..., Any],
     *args: Any,
     pool: Any = None,
@@ -46,6 +46,47 @@ def thread(
     name: str | None = None,
     suspend_to_kill: bool = False,
 ) -> Thread:
+    """`thread`, in full."""
+    check_callable("thread", "fn", fn)
+    coroutine = is_async(fn)
+    driver = current_driver()
+    runtime = None if driver is None else driver.home
+    if runtime is None:
+        raise NoRuntime("thread")
+    _check_options(pool, keep, name, suspend_to_kill)
+    options = keep, name, suspend_to_kill
+    if pool is not None:
+        return _in_pool(pool, fn, args, coroutine, options)
+    env = current_env.get()
+    made: Thread
+    if coroutine:
+        made = in_group(runtime, _coroutine(fn, args), env.custodian, env.group)
+    else:
+        made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), env.custodian)
+    _inherit_breaks(made, driver)
+    if options != _USUAL:
+        _set_options(made, *options)
+    _manage(env.custodian, made)
+    start(made)
+    return made
+
+
+_USUAL: Final = (True, None, False)
+_thread.__name__ = _thread.__qualname__ = "thread"  # in what a wrong call raises
+
+
+def _shown_as[**P, R](full: Callable[P, R]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """The decorated function takes what ``full`` takes."""
+
+    def decorate(function: Any) -> Any:
+        function.__wrapped__ = full  # what `inspect.signature` looks at
+        return function
+
+    return decorate
+
+
+@_shown_as(_thread)
+def thread(fn: Callable[..., Any], *args: Any, **options: Any) -> Thread:
     """Run ``fn(*args)`` in a new thread, and give that at once.
 
     An ``async def`` makes a coroutine thread, which the runtime's workers run; a plain function makes a
@@ -56,56 +97,67 @@ def thread(
 
     Source: Racket Reference, ``thread``.
     """
+    # `_thread` for an ``async def`` without options, on a worker, in the root group; two fifths of the cost.
+    # That four keywords have defaults would alone cost 5%.
     try:
         driver = here.driver
-        runtime = driver.home
-    except AttributeError:
-        runtime = None
-    try:
+        locks = driver.locks
         coroutine = fn.__code__.co_flags & CO_COROUTINE
     except AttributeError:
-        check_callable("thread", "fn", fn)
         coroutine = 0
-    if not coroutine:
-        coroutine = is_async(fn)
-    if runtime is None:
-        raise NoRuntime("thread")
-    options = name is not None or keep is not True or suspend_to_kill is not False or pool is not None
-    if options:
-        _check_options(pool, keep, name, suspend_to_kill)
-        if pool is not None:
-            return _in_pool(pool, fn, args, coroutine, (keep, name, suspend_to_kill))
-    env = current_env.get()
+    if not coroutine or options:
+        return _thread(fn, *args, **options)
+    runtime = driver.home
+    env = current_env.get() if Env.varies else runtime.env
+    if env.group is not None:
+        return _thread(fn, *args)
     custodian = env.custodian
-    group = env.group
-    made: Thread
-    if coroutine:
-        coro = fn(*args)
-        if type(coro) is not CoroutineType:
-            coro = settle(coro)
-        if group is None:
-            made = Thread(runtime.key, coro, copy_context(), custodian)
-        else:
-            made = in_group(runtime, coro, custodian, group)
+    coro = fn(*args)
+    if type(coro) is not CoroutineType:
+        coro = settle(coro)
+    # Thread.set_up, but for the lock
+    made: Thread = Thread()
+    made.key = key = runtime.key
+    made.coro = coro
+    made.context = copy_context()
+    made.value = None
+    made.pending = 0
+    made.waiter = None
+    made._custodians = custodian
+    made._lock = next(locks)
+    made._mail = None
+    made._rare = None
+    made._state = ALIVE
+    made._waiters = None
+    rare = driver.task._rare
+    if rare is not None:
+        _inherit_breaks(made, driver)
+    # Custodian.adopt
+    members = custodian.members
+    members.append(ref(made))
+    if len(members) > custodian.limit:
+        _look_after(custodian, made)
+    # Task.ready, but those that are made one after the other also run in that order
+    if driver.key != key:
+        made.worker = None
+        made.inject()
+        return made
+    made.worker = driver
+    if not driver.next:
+        driver.next.append(made)
     else:
-        made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
+        driver.queue.append(made)
+        # publish (append above), then check: see scheduler.runtime
+        if runtime.idle:
+            runtime.wake()
+    return made
+
+
+def _inherit_breaks(made: Thread, driver: Any) -> None:
+    """The new thread starts with breaks enabled or not, as the creator's innermost block began."""
     rare = driver.task._rare
     if rare is not None and rare.breaks is not None and not rare.breaks.entered:
         made._rarely().breaks = Breaks(False)
-    if options:
-        _set_options(made, keep, name, suspend_to_kill)
-    # Custodian.adopt, written out
-    members = custodian.members
-    members.append(ref(made))
-    if custodian.is_shut_down or len(members) > custodian.limit:
-        _look_after(custodian, made)
-    if not coroutine:
-        runtime.os_threads.start(made)
-    elif driver.key == made.key and not driver.next and group is None:  # `Task.ready`, its usual case
-        driver.next.append(made)
-    else:
-        made.ready()
-    return made
 
 
 def _set_options(made: Thread, keep: bool, name: str | None, suspend_to_kill: bool) -> None:
@@ -126,14 +178,12 @@ def _in_pool(pool: Any, fn: Any, args: tuple[Any, ...], coroutine: Any, options:
     deterministic = core.key() == core.place.key
     made: Thread
     if coroutine:
-        made = Thread(core.key(), _coroutine(fn, args), copy_context(), custodian)
+        made = new_thread(core.key(), _coroutine(fn, args), copy_context(), custodian)
     elif deterministic:
         made = OsThread(core.place.key, Call(fn, args) if args else fn, copy_context(), custodian)
     else:
         made = PoolThread(core.place.key, Call(fn, args) if args else fn, copy_context(), custodian, core)
-    rare = here.driver.task._rare
-    if rare is not None and rare.breaks is not None and not rare.breaks.entered:
-        made._rarely().breaks = Breaks(False)
+    _inherit_breaks(made, here.driver)
     _set_options(made, *options)
     _manage(custodian, made)
     core.adopt(made)
@@ -186,7 +236,7 @@ def _manage(custodian: Any, made: Thread) -> None:
 def in_group(runtime: Any, coro: Any, custodian: Any, group: ThreadGroup | None) -> Thread:
     """A coroutine thread of ``group``; of the root if that is ``None`` or belongs to another runtime."""
     if group is None or group.key != runtime.key:
-        return Thread(runtime.key, coro, copy_context(), custodian)
+        return new_thread(runtime.key, coro, copy_context(), custodian)
     return GroupThread(runtime.key, coro, copy_context(), custodian, group)
 
 

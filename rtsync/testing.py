@@ -14,15 +14,17 @@ plugin (loaded automatically) ``async def`` tests run too:
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from scheduler import current_driver
 from scheduler.deterministic import QUIET, Baton, Deterministic
 
+from . import asyncgens
 from .blocking import Blocking
 from .deadlock import outside
 from .errors import check_callable, check_count, refuse
@@ -87,6 +89,22 @@ class DeterministicRuntime(Deterministic, Runtime):
         # An OS-backed thread that has the baton is alone, as a worker is, and others do not move meanwhile.
         return self.worker_here()
 
+    @contextmanager
+    def worker_here(self) -> Iterator[None]:
+        old = sys.get_asyncgen_hooks()
+        asyncgens.watch(self)
+        try:
+            with super().worker_here():
+                yield
+        finally:
+            sys.set_asyncgen_hooks(*old)
+
+    def close_generator(self, agen: Any) -> None:
+        if self.running and not self.root.is_shut_down:
+            asyncgens.close_in_a_thread(self, agen)
+        else:
+            super().close_generator(agen)
+
     def step(self, task: Any) -> None:
         if isinstance(task, OsThread):
             self.os_threads.step(task)  # type: ignore[attr-defined]
@@ -136,6 +154,7 @@ class _BatonThreads(OsThreads):
         self.runtime.inject(thread)
 
     def _run(self, thread: OsThread) -> None:
+        asyncgens.watch(self.runtime)
         thread.parker.acquire()
         try:
             after: OsThread | None = thread

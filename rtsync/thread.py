@@ -40,15 +40,18 @@ class Thread(Controlled, BaseEvt):
     _outcome: Any  # result or exception; not there before the end
     _waiters: list[Any] | None  # as a `WaitQueue`; a list is cheaper to make, and rarely more than one wait
 
-    def __init__(self, key: int, coro: Any, context: Context, custodian: Any) -> None:
-        # Task.__init__ is written out, and what few threads need is in `Rare`: spawning is a hot path, and
-        # each field costs 15 ns and 8 bytes.
+    __init__ = object.__init__  # one in Python costs as much as ten fields
+
+    def set_up(self, key: int, coro: Any, context: Context, custodian: Any) -> None:
+        """What `__init__` is elsewhere. Also written out in `rtsync.spawn`."""
+        # What few threads need is in `Rare`: spawning is a hot path, and each field costs 15 ns and 8 bytes.
         self.key = key
         self.coro = coro
         self.context = context
         self.value = None
         self.pending = 0
         self.waiter = None
+        self.worker = None
         self._custodians = custodian
         self._lock = RLock()
         self._mail = None
@@ -169,6 +172,24 @@ class Thread(Controlled, BaseEvt):
 
     # -- its end, in its OS thread -----------------------------------------------------------------
 
+    def ready_last(self) -> None:
+        """See `scheduler.Task.ready_last`."""
+        worker = self.worker
+        if worker is None or not worker.seated._is_owned():
+            worker = self._find_worker()
+            if worker is None:
+                self.inject()
+                return
+        if worker.queue:
+            worker.queue.append(self)
+            # publish (append above), then check: see scheduler.runtime
+            if worker.runtime.idle:
+                worker.runtime.wake()
+        elif not worker.next:
+            worker.next.append(self)
+        else:
+            self.ready()
+
     def finish(self, value: Any) -> None:
         if self.pending or self._rare is not None or type(value) is Tail:
             self._finish_rarely(value)
@@ -178,7 +199,8 @@ class Thread(Controlled, BaseEvt):
         self._outcome = value
         self._state = RESULT
         waiters = self._waiters
-        self._waiters = None
+        if waiters is not None:
+            self._waiters = None
         if self._mail is not None:
             self._mail = None
         lock.release()
@@ -188,8 +210,9 @@ class Thread(Controlled, BaseEvt):
                     task = waiter.pop()
                 except IndexError:
                     continue
-                task.value = self if case is None else (case, self)
-                task.ready()
+                if case is not None:
+                    task.value = (case, self)
+                task.ready_last()
 
     def _finish_rarely(self, value: Any) -> None:
         """The coroutine returned, and something is special about that."""
@@ -293,6 +316,14 @@ class Thread(Controlled, BaseEvt):
             if self._mail is None:  # a finalizer that sends may have made it meanwhile
                 self._mail = made
         return self._mail
+
+
+def new_thread(key: int, coro: Any, context: Context, custodian: Any) -> Thread:
+    """A coroutine thread of the runtime ``key`` that runs ``coro`` in ``context``; not yet managed, and not
+    yet ready."""
+    made: Thread = Thread()
+    made.set_up(key, coro, context, custodian)
+    return made
 
 
 Thread._wait.__name__, Thread._wait.__qualname__ = "wait", "Thread.wait"  # for warnings

@@ -42,7 +42,7 @@ from scheduler import NoRuntime, Task, current_driver, here
 from scheduler.task import runtimes
 from scheduler.worker import TICK, TRACE
 
-from .env import Env, EnvBlock, current_env
+from .env import Env, EnvBlock, change_env, current_env
 from .errors import ContractError, check_at_most_one, refuse
 from .thread import Thread
 
@@ -137,6 +137,7 @@ class Turn(Task):
         self.value = None
         self.pending = -1
         self.waiter = None
+        self.worker = None
         self.group = group
 
     def queue_up(self) -> None:
@@ -238,10 +239,13 @@ class GroupThread(Thread):
     __slots__ = ("_group",)
 
     def __init__(self, key: int, coro: Any, context: Context, custodian: Any, group: ThreadGroup) -> None:
-        super().__init__(key, coro, context, custodian)
+        self.set_up(key, coro, context, custodian)
         self._group = group
 
     def ready(self) -> None:
+        self._group.push(self)
+
+    def ready_last(self) -> None:
         self._group.push(self)
 
     def inject(self) -> None:
@@ -277,5 +281,5 @@ def current_thread_group(*group: ThreadGroup) -> Any:
     check_at_most_one("current_thread_group", group)
     if not isinstance(group[0], ThreadGroup):
         raise refuse("current_thread_group", "group", "a thread group", group[0], TypeError)
-    current_env.set(group[0]._inside(current_env.get()))
+    change_env(group[0]._inside(current_env.get()))
     return None

@@ -47,10 +47,13 @@ class Monitor:
             if self.thread is not None:
                 self._bell.release()
                 return
-            self.thread = threading.Thread(
-                target=self._main, name=f"{self._runtime.name}-monitor", daemon=True
-            )
-            self.thread.start()
+            thread = threading.Thread(target=self._main, name=f"{self._runtime.name}-monitor", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has none left; the next who wakes us may have more luck
+                self.asleep = True
+            else:
+                self.thread = thread
 
     def stop(self) -> None:
         """End the OS thread and wait for it."""

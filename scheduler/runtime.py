@@ -159,6 +159,30 @@ class Runtime:
         with self.lock:
             self._os_threads.add(os_thread)
 
+    def goes_without(self, seat: Seat, os_thread: threading.Thread) -> bool:
+        """``os_thread``, for which ``seat`` was taken, could not be started: whether there are others to do
+        the work. Who wakes somebody later tries again."""
+        with self.lock:
+            self._os_threads.discard(os_thread)
+            if seat.extra:
+                self.capacity -= 1
+            else:
+                self.idle.appendleft(seat)
+            left = bool(self._os_threads)
+        if seat.searching:
+            seat.searching = False
+            self.search.append(None)
+        for sleeper in self.idle.copy():
+            if isinstance(sleeper, Worker):
+                try:
+                    self.idle.remove(sleeper)
+                except ValueError:  # somebody else has woken it
+                    continue
+                sleeper.unpark()
+                break
+        # Otherwise all others are running, and look at all queues before they sleep.
+        return left
+
     def entered(self, worker: Worker) -> bool:
         """``worker`` is about to run; whether it may. In its OS thread."""
         with self.lock:
@@ -397,6 +421,8 @@ class Runtime:
 
         ``when`` is in seconds on the runtime's clock. While off, tracing costs nothing.
         """
+        if trace is not None and not callable(trace):
+            raise TypeError(f"set_trace: trace must be callable or None, got {trace!r}")
         with self.lock:
             self.trace = trace
             for worker in self.workers:

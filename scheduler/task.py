@@ -137,7 +137,7 @@ class Task:
     after each park (`on_parked`, where the lock released by the commit is the fence).
     """
 
-    __slots__ = ("__weakref__", "context", "coro", "key", "pending", "value", "waiter")
+    __slots__ = ("__weakref__", "context", "coro", "key", "pending", "value", "waiter", "worker")
 
     key: int
     """Which runtime it belongs to. A small integer and not the runtime itself, whose reference count all
@@ -167,6 +167,7 @@ class Task:
         self.value = None
         self.pending = 0
         self.waiter = None
+        self.worker = None
 
     @property
     def runtime(self) -> Any:
@@ -179,26 +180,40 @@ class Task:
         On a worker of the same runtime it takes the worker's ``next`` slot; who was in the slot moves to
         the queue, and only then is there surplus work worth waking another worker for.
         """
+        worker = self.worker
+        if worker is None or not worker.seated._is_owned():
+            worker = self._find_worker()
+            if worker is None:
+                self.inject()
+                return
+        slot = worker.next
+        if not slot:
+            slot.append(self)
+            return
+        try:
+            worker.queue.append(slot.pop())
+        except IndexError:  # a thief was faster
+            pass
+        slot.append(self)
+        # publish (append above), then check: see runtime.Runtime.park
+        if worker.runtime.idle:
+            worker.runtime.wake()
+
+    def _find_worker(self) -> Worker | None:
+        """The worker of its runtime in whose OS thread we are, if we are in one; the next guess is that."""
         try:
             worker = here.driver
         except AttributeError:
-            self.inject()
-            return
-        if worker.key == self.key:
-            slot = worker.next
-            if not slot:
-                slot.append(self)
-                return
-            try:
-                worker.queue.append(slot.pop())
-            except IndexError:  # a thief was faster
-                pass
-            slot.append(self)
-            # publish (append above), then check: see runtime.Runtime.park
-            if worker.runtime.idle:
-                worker.runtime.wake()
-        else:
-            self.inject()
+            return None
+        if worker.key != self.key:
+            return None
+        self.worker = worker
+        return worker  # type: ignore[no-any-return]
+
+    def ready_last(self) -> None:
+        """`ready`, after those that can run already. For who waits for many, one after the other: by the time
+        it runs, most of what it waits for has happened."""
+        self.ready()
 
     def inject(self) -> None:
         """`ready`, from outside the runtime's workers. If the runtime is closed there is nobody to run it."""

@@ -34,6 +34,7 @@ async def _copy(source: InputPort, sinks: tuple[OutputPort, ...]) -> None:
     while data := await source.read_bytes_avail():
         for sink in sinks:
             await sink.write(data, flush=True)
+        del data  # while it waits for more, it keeps no block; and the next one comes into warm memory
 
 
 _copy.__name__ = _copy.__qualname__ = "copy_port"

@@ -52,7 +52,7 @@ def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """
 
     def run(
-        text: str, *args: str, status: int | None = 0, seconds: float = 40
+        text: str, *args: str, status: int | None = 0, seconds: float = 150
     ) -> subprocess.CompletedProcess[str]:
         path = tmp_path / "program.py"
         watchdog = f"import faulthandler; faulthandler.dump_traceback_later({seconds}, exit=True)\n"

@@ -218,6 +218,7 @@ TABLE = [
     ("Runtime", "name", TypeError, lambda: Runtime(1, name=3)),
     ("Runtime", "seed", TypeError, lambda: Runtime(1, seed="x")),
     ("run", "main", TypeError, lambda: Runtime(1).run(3)),
+    ("set_trace", "trace", TypeError, lambda: Runtime(1).set_trace(3)),
     ("DeterministicRuntime", "seed", TypeError, lambda: DeterministicRuntime("x")),
     ("DeterministicRuntime", "seed", TypeError, lambda: DeterministicRuntime(1.0)),
     ("DeterministicRuntime", "seed", TypeError, lambda: DeterministicRuntime(True)),

@@ -102,6 +102,18 @@ def test_the_os_threads_of_os_backed_threads_are_left_to_nobody():
     assert all(t.daemon for t in left)  # kept for a while, but they cannot keep the process
 
 
+def test_os_threads_without_work_are_not_kept_beyond_the_end(monkeypatch):
+    monkeypatch.setattr("rtsync.os_threads.KEEP", 1000.0)
+    with Runtime(1, name="kept") as runtime:
+        for _ in range(2):
+            runtime.run(lambda: block_on(thread(lambda: None).join()))
+        assert runtime.run(lambda: threading.current_thread().name) == "kept-thread"
+    for os_thread in os_threads("kept"):
+        os_thread.join(30)
+    assert os_threads("kept") == []
+    assert runtime.run(lambda: block_on(thread(lambda: 5).join())) == 5  # and it can be started again
+
+
 def test_a_runtime_is_usable_after_an_exception_of_main():
     async def main():
         raise ValueError
@@ -539,3 +551,102 @@ async def test_a_tracer_that_fails_is_reported_and_taken_off_or_ignored(capfd):
     assert await some_work() == 45
     runtime.set_trace(None)
     assert await some_work() == 45
+
+
+# -- a system that has no OS thread left -----------------------------------------------------------
+
+
+@pytest.fixture
+def scarce(monkeypatch):
+    """OS threads in whose names one of these occurs cannot be started; ``tried`` is posted."""
+    start = threading.Thread.start
+
+    class Scarce(set):
+        tried = Semaphore()
+
+    refused = Scarce()
+
+    def start_if_possible(self):
+        if any(part in self.name for part in refused):
+            refused.tried.post()
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_possible)
+    return refused
+
+
+def test_a_worker_that_cannot_be_started_is_done_without(scarce):
+    scarce.update({"-worker-1", "-worker-2"})
+    runtime = Runtime(3)
+    for _ in range(3):
+        assert runtime.run(some_work, 100) == 4950
+    assert not runtime.stats()["extra"]
+
+
+def test_idleness_is_seen_though_a_worker_cannot_be_started(scarce):
+    scarce.add("-worker-1")
+
+    async def main():
+        for _ in range(5):
+            threads = [thread(sleep, 0.001) for _ in range(5)]
+            await sync(idle())
+            for t in threads:
+                await t.join()
+
+    rtsync.run(main, workers=2)
+
+
+def test_a_worker_that_could_not_be_started_is_when_it_can(scarce):
+    scarce.add("-worker-1")
+    both = threading.Barrier(2)
+
+    async def meets():
+        both.wait(30)
+
+    async def main():
+        await some_work(20)
+        scarce.clear()
+        for t in [thread(meets), thread(meets)]:
+            await t.join()
+
+    rtsync.run(main, workers=2)
+
+
+def test_if_no_worker_at_all_can_be_started_it_is_said(scarce):
+    scarce.update({"-worker-0", "-worker-1"})
+    runtime = Runtime(2)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            runtime.run(some_work)
+    scarce.clear()
+    assert runtime.run(some_work) == 45
+
+
+@pytest.mark.parametrize("part", ["-monitor", "-extra-"])
+def test_the_monitor_and_its_workers_can_be_started_later(scarce, part):
+    scarce.add(part)
+    seen = []
+
+    async def hogs():
+        while not seen:
+            pass
+
+    def outside():
+        for _ in range(3):
+            block_on(scarce.tried.wait())
+        scarce.clear()
+
+    async def main():
+        other = threading.Thread(target=outside)
+        other.start()
+        while part == "-monitor" and other.is_alive():
+            await sleep(0.001)  # who wakes up wakes the monitor
+        hog = thread(hogs)
+        await sleep(0)
+        seen.append("others run on")
+        await hog.join()
+        other.join(30)
+
+    rtsync.run(main, workers=1)
+    assert seen

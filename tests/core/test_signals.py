@@ -16,7 +16,7 @@ NAMES = {INT: "Break", HUP: "BreakHangUp", TERM: "BreakTerminate"}
 
 HEAD = """
 import faulthandler, os, sys, time
-faulthandler.dump_traceback_later(50, exit=True)
+faulthandler.dump_traceback_later(150, exit=True)
 import rtsync
 
 def say(*words):

@@ -1,8 +1,13 @@
 """SPEC §3: suspending and resuming, benefactors, ``suspend_to_kill``, the events of a thread's state."""
 
 import gc
+import operator
 import threading
+import time
 import weakref
+from collections import deque
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +27,9 @@ from rtsync import (
     sleep,
     sync,
     thread,
+    to_os_thread,
 )
+from rtsync.control import HELD
 from scheduler import safepoints
 
 
@@ -562,6 +569,27 @@ async def test_a_thread_that_kills_itself_so_is_suspended():
     t.resume()
     await t.wait()
     assert log == ["resumed"]
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_one_that_waits_in_the_kernel_within_an_operation_of_ours_is_waited_for(monkeypatch):
+    def slow(**options):
+        made = threading.Thread(**options)
+        # Without a frame of its own, which would count as the user's.
+        made.start = partial(deque, map(operator.call, (partial(time.sleep, 0.3), made.start)), 0)
+        return made
+
+    monkeypatch.setattr("rtsync.os_threads.threading", SimpleNamespace(**{**vars(threading), "Thread": slow}))
+    release = Semaphore()
+    t = thread(to_os_thread, lambda: block_on(release.wait()))
+    while not current_thread().runtime.blocking._running:
+        await sleep(0)
+    t.suspend()  # while it waits for the OS thread of its call to start
+    monkeypatch.undo()
+    assert t._state == HELD
+    release.post()
+    t.resume()
+    await t.join()
 
 
 # -- events ----------------------------------------------------------------------------------------

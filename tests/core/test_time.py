@@ -122,6 +122,17 @@ async def test_an_infinite_sleep_does_not_end():
     t.kill()
 
 
+async def test_an_infinite_sleep_does_not_end_by_being_suspended_and_resumed():
+    t = thread(sleep, float("inf"))
+    for _ in range(3):
+        await sync(idle())
+        t.suspend()
+        t.resume()
+    await sync(idle())
+    assert not t.dead
+    t.kill()
+
+
 async def test_many_sleepers_with_scattered_deadlines():
     import random
 

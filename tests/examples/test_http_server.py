@@ -60,7 +60,7 @@ def serving(folder, *options):
         yield host, int(port)
         assert get((host, int(port)), "/")[:1] == (200,)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=150)
         assert (process.returncode, errors) == (0, "")
     finally:
         process.kill()
@@ -68,7 +68,7 @@ def serving(folder, *options):
 
 
 def get(server, path, method="GET"):
-    connection = http.client.HTTPConnection(*server, timeout=40)
+    connection = http.client.HTTPConnection(*server, timeout=150)
     try:
         connection.request(method, path)
         response = connection.getresponse()
@@ -78,7 +78,7 @@ def get(server, path, method="GET"):
 
 
 def raw(server):
-    return socket.create_connection(server, timeout=40)
+    return socket.create_connection(server, timeout=150)
 
 
 # -- what it answers ---------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_the_head_alone(server):
 
 
 def test_other_methods_are_refused_and_the_connection_goes_on(server):
-    connection = http.client.HTTPConnection(*server, timeout=40)
+    connection = http.client.HTTPConnection(*server, timeout=150)
     connection.request("POST", "/", body=b"something")
     response = connection.getresponse()
     assert (response.status, response.read()) == (405, b"only GET and HEAD\n")

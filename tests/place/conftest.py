@@ -79,7 +79,7 @@ def no_leaks():
 def program(tmp_path):
     """Run a program in a fresh interpreter: its completed process. Its exit status must be ``status``."""
 
-    def run(text, *args, status=0, seconds=100):
+    def run(text, *args, status=0, seconds=150):
         path = tmp_path / "program.py"
         watchdog = f"import faulthandler; faulthandler.dump_traceback_later({seconds}, exit=True)\n"
         path.write_text(watchdog + textwrap.dedent(text))

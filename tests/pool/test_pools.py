@@ -695,7 +695,7 @@ async def test_idle_waits_for_pools():
 
 def run_script(tmp_path, text):
     path = tmp_path / "program.py"
-    path.write_text("import faulthandler; faulthandler.dump_traceback_later(40, exit=True)\n" + text)
+    path.write_text("import faulthandler; faulthandler.dump_traceback_later(150, exit=True)\n" + text)
     return subprocess.run([sys.executable, str(path)], capture_output=True, text=True)
 
 

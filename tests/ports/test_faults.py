@@ -7,6 +7,7 @@ import socket
 import struct
 import warnings
 import weakref
+from itertools import pairwise
 
 import pytest
 
@@ -454,6 +455,41 @@ async def test_lines_are_neither_lost_nor_torn_by_kills_of_those_who_have_not_go
     assert len(got) == len(set(got))
     # A thread that was killed after it had been given a line has consumed that, as a whole.
     assert len(expected) - len(got) <= killed
+    close(inp, theirs_in, theirs_out)
+
+
+@pytest.mark.rtsync(workers=2, runs=3)
+async def test_blocks_are_neither_torn_nor_turned_round_by_kills_of_the_only_reader(connected):
+    inp, out, theirs_in, theirs_out = await connected()
+    got = []
+    ended = []
+
+    async def read():
+        while data := await theirs_in.read_bytes_avail():
+            got.append(data)
+        ended.append(True)
+
+    async def write():
+        for number in range(300):
+            await out.write(b"%05d " % number, flush=True)
+            await sleep(0)
+        await out.close()
+
+    writer = thread(write)
+    killed = 0
+    while not ended:
+        reader = thread(read)
+        await sleep(0)
+        await sleep(0)
+        reader.kill()
+        await reader.wait()
+        killed += 1
+    await writer.join()
+    numbers = [int(word) for word in b"".join(got).split()]
+    assert all(len(data) % 6 == 0 for data in got)
+    assert numbers == sorted(set(numbers))
+    lost = sum(after - before > 1 for before, after in pairwise([-1, *numbers, 300]))
+    assert lost <= killed  # each has consumed one block at the most that nobody saw
     close(inp, theirs_in, theirs_out)
 
 

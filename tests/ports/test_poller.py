@@ -3,6 +3,7 @@
 import os
 import selectors
 import socket
+import sys
 import threading
 import time
 
@@ -16,6 +17,7 @@ from rtsync import Semaphore, block_on, idle, run, sleep, sync, thread
 from rtsync.ports import EOF, InputPort, OutputPort, socket_ports, tcp_connect, tcp_listen
 from rtsync.testing import run_deterministic, wait_real
 from scheduler.poller import END, READ, WRITE, EpollPoller, SelectorPoller, new_poller
+from tests.chaos import chaos
 
 KINDS = {"poll": lambda nudge=None: SelectorPoller(nudge, selectors.PollSelector)}
 KINDS["select"] = lambda nudge=None: SelectorPoller(nudge, selectors.SelectSelector)
@@ -370,6 +372,33 @@ def test_the_worker_that_sleeps_elsewhere_for_want_of_descriptors_is_told_of_one
     assert runtime.run(main) == "line"
     other.join(30)
     assert polled == [True]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_descriptors_that_come_and_go_under_chaos(seed, monkeypatch):
+    monkeypatch.setattr(rtsync.runtime, "_RECHECK", 1000.0)  # a wake-up that is lost stays lost
+
+    async def exchange(number):
+        one, two = socket.socketpair()
+        (inp, out), (other_inp, other_out) = socket_ports(one), socket_ports(two)
+        reader = thread(inp.read_line)
+        await sleep(0.0005 * (number % 3))
+        await other_out.write("line\n", flush=True)
+        assert await reader.join() == "line"
+        for port in (inp, out, other_inp, other_out):
+            port.close()
+
+    async def main():
+        for number in range(8):
+            for t in [thread(exchange, number + beside) for beside in range(1 + number % 2)]:
+                await t.join()
+
+    with chaos(seed, rate=0.01, stalls=20) as stalls:
+        try:
+            run(main, workers=2)
+        except BaseException:
+            sys.stderr.write(f"stalls: {stalls}\n")
+            raise
 
 
 def test_operations_without_a_runtime(everywhere):

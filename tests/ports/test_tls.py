@@ -187,6 +187,18 @@ async def test_who_never_makes_the_handshake_holds_nobody_up(server, client):
         close(*silent, *held, inp, out)
 
 
+async def test_who_never_makes_the_handshake_is_dropped_after_the_timeout(server):
+    with tcp_listen(0, "127.0.0.1", tls=server) as listener:
+        silent = await tcp_connect("127.0.0.1", listener.port)
+        inp, out = await listener.accept()
+        inp.timeout = 0.01
+        with pytest.raises(TimeoutError):
+            await inp.read_line()
+        with pytest.raises(TimeoutError):
+            await inp.read_bytes_avail()
+        close(*silent, inp, out)
+
+
 async def test_a_reset_reaches_readers_and_writers(secured):
     inp, out, theirs_in, theirs_out = await secured()
     reader = thread(inp.read_line)

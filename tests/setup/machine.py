@@ -210,7 +210,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=150,
         )
         return Result(done.returncode, done.stdout.strip(), done.stderr)
 

@@ -35,7 +35,7 @@ def run(directory: Path, tests: str, *arguments: str) -> subprocess.CompletedPro
         env=environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
     )
 
 
@@ -43,15 +43,15 @@ def run(directory: Path, tests: str, *arguments: str) -> subprocess.CompletedPro
 def test_hanging_test_ends_the_run_with_the_stacks_of_all_threads(
     tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
-    done = run(tmp_path, HANGING, "--test-timeout=0.5", *workers)
+    done = run(tmp_path, HANGING, "--test-timeout=3", *workers)
     assert done.returncode != 0
-    assert "Timeout (0:00:00.500000)!" in done.stderr
+    assert "Timeout (0:00:03)!" in done.stderr
     assert "in test_hanging" in done.stderr
     assert "in wait_elsewhere" in done.stderr
 
 
 def test_under_xdist_the_hanging_test_is_named_as_failed(tmp_path: Path) -> None:
-    done = run(tmp_path, HANGING, "--test-timeout=0.5", "-n", "1")
+    done = run(tmp_path, HANGING, "--test-timeout=3", "-n", "1")
     assert "crashed while running 'test_it.py::test_hanging'" in done.stdout
     assert "1 failed" in done.stdout
 
@@ -60,11 +60,11 @@ def test_time_is_counted_per_test(tmp_path: Path) -> None:
     tests = """\
         import time, pytest
 
-        @pytest.mark.parametrize("n", range(6))
+        @pytest.mark.parametrize("n", range(8))
         def test_short(n):
-            time.sleep(0.2)
+            time.sleep(0.5)
     """
-    assert "6 passed" in run(tmp_path, tests, "--test-timeout=1").stdout
+    assert "8 passed" in run(tmp_path, tests, "--test-timeout=3").stdout
 
 
 def test_mark_overrides_the_default(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_mark_overrides_the_default(tmp_path: Path) -> None:
 
 
 def test_time_comes_from_the_configuration(tmp_path: Path) -> None:
-    done = run(tmp_path, HANGING, "-o", "test_timeout=0.5")
+    done = run(tmp_path, HANGING, "-o", "test_timeout=3")
     assert "in test_hanging" in done.stderr
 
 

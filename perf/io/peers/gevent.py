@@ -20,6 +20,7 @@ def serve(kind: str, workers: int, tell: Callable[[int], object]) -> None:
 def echo(conn: Any, address: Any) -> None:
     while data := conn.recv(1 << 18):
         conn.sendall(data)
+        del data
 
 
 def http(conn: Any, address: Any) -> None:

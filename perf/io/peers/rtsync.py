@@ -23,6 +23,7 @@ async def echo(tell: Callable[[int], object]) -> None:
             async with inp, out:
                 while data := await inp.read_bytes_avail():
                     await out.write(data, flush=True)
+                    del data
         except OSError:
             pass  # reset
 

@@ -13,6 +13,7 @@ async def serve(asyncio: Any, kind: str, tell: Callable[[int], object]) -> None:
         while data := await reader.read(1 << 18):
             writer.write(data)
             await writer.drain()
+            del data
         writer.close()
 
     async def http(reader: Any, writer: Any) -> None:

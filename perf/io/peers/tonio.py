@@ -24,6 +24,7 @@ async def main(handler: Callable[..., Any], tell: Callable[[int], object]) -> No
 async def echo(stream: Any) -> None:
     while data := await stream.receive_some(1 << 18):
         await stream.send_all(data)
+        del data
 
 
 async def http(stream: Any) -> None:

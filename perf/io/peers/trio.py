@@ -26,6 +26,7 @@ async def echo(stream: trio.SocketStream) -> None:
     with suppress(trio.BrokenResourceError):  # reset
         while data := await stream.receive_some(1 << 18):
             await stream.send_all(data)
+            del data
 
 
 async def http(stream: trio.SocketStream) -> None:

@@ -1,8 +1,7 @@
 """Timers: a queue of waiters ordered by time, cheap to arm and cheaper to disarm.
 
-Deadlines are rounded up to *ticks*. A dictionary leads from tick to bucket, a list, and a heap holds the
-ticks. Arming at a tick that exists is an append. (The heap is the standard library's. A sorted list would do,
-but to import one takes a fifth of the start of a place.)
+Deadlines are rounded up to *ticks*. A dictionary leads from tick to bucket, a list, and a sorted list holds
+the ticks. Arming at a tick that exists is an append.
 
 A timer is *dead* when its waiter has been claimed, by it or by anybody else: as with all queues of waiters,
 that is all there is to removal. Dead timers stay in their buckets until they outnumber the living, and are
@@ -18,9 +17,10 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Any
+
+from sortedcontainers import SortedList
 
 from .deferred import nested
 from .task import Waiter
@@ -61,7 +61,7 @@ class TimerQueue:
         self.clock = clock
         self.due: float = FAR  # the clock's time of the first bucket; read without the lock as a hint
         self._buckets: dict[int, list[Timer]] = {}
-        self._ticks: list[int] = []  # the keys of `_buckets`, as a heap
+        self._ticks = SortedList()  # the keys of `_buckets`
         self._entries = 0  # in all buckets, dead ones included
         self._most = SPARE  # entries at which it is time to look for dead ones
         self._dead = 0  # about: entries that were disarmed, counted without the lock
@@ -95,7 +95,7 @@ class TimerQueue:
             bucket.append(timer)
             return
         self._buckets[tick] = [timer]
-        heappush(self._ticks, tick)
+        self._ticks.add(tick)
         at = tick / TICKS_PER_SECOND
         if at < self.due:
             self.due = at
@@ -130,8 +130,7 @@ class TimerQueue:
                 living[tick] = kept
                 entries += len(kept)
         self._buckets = living
-        self._ticks = list(living)
-        heapify(self._ticks)
+        self._ticks = SortedList(living)
         self._entries = entries
         self._most = 2 * entries + SPARE
         self._dead = 0
@@ -159,7 +158,7 @@ class TimerQueue:
                     break
             else:
                 dropped.extend(bucket)
-                del self._buckets[heappop(ticks)]
+                del self._buckets[ticks.pop(0)]
                 continue
             break
         self._entries -= len(dropped)
@@ -199,7 +198,7 @@ class TimerQueue:
             now = self.clock() * TICKS_PER_SECOND
             ticks = self._ticks
             while ticks and ticks[0] <= now:
-                fired.extend(self._buckets.pop(heappop(ticks)))
+                fired.extend(self._buckets.pop(ticks.pop(0)))
             self._entries -= len(fired)
             self._set_due()
         woken = 0

@@ -20,7 +20,7 @@ from scheduler import NoRuntime, defer
 from .control import KILLED
 from .env import Env, current_env
 from .errors import ContractError, ThreadKilled
-from .thread import Thread
+from .thread import new_thread
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -45,7 +45,7 @@ def close_in_a_thread(runtime: Runtime, agen: AsyncGenerator[Any, Any]) -> None:
     """Close ``agen`` in a thread of its own."""
     context = Context()
     context.run(current_env.set, Env(runtime.root))
-    thread = Thread(runtime.key, _close(agen), context, runtime.root)
+    thread = new_thread(runtime.key, _close(agen), context, runtime.root)
     thread._rarely().name = f"close {getattr(agen, '__qualname__', 'generator')}"
     try:
         runtime.root.adopt(thread)

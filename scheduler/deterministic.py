@@ -82,6 +82,9 @@ class Deterministic(Runtime):
     def wake(self) -> None:
         """Nobody sleeps."""
 
+    def stand_in(self, worker: Worker) -> None:
+        """There is one worker, and all wait while it waits."""
+
     def run_until(self, done: Callable[[], bool]) -> None:
         """Run tasks in this OS thread until ``done()``, or until nothing can ever run again."""
         worker = self.worker

@@ -13,6 +13,7 @@ from rtsync import (
     Runtime,
     block_on,
     choice,
+    current_thread,
     idle,
     never,
     receive_evt,
@@ -421,6 +422,13 @@ async def test_a_hog_does_not_keep_others_from_their_input(connected):
 test_a_hog_does_not_keep_others_from_their_input = pytest.mark.rtsync(workers=2, runs=2)(
     test_a_hog_does_not_keep_others_from_their_input
 )
+
+
+@pytest.mark.rtsync(seeds=1)
+async def test_looking_up_a_name_starts_no_worker_beside_the_deterministic_scheduler():
+    tcp_listen(0, host="localhost").close()
+    name = current_thread().runtime.name
+    assert not [t for t in threading.enumerate() if t.name.startswith((f"{name}-worker", f"{name}-extra"))]
 
 
 # -- what a runtime knows of them ----------------------------------------------------------------------

@@ -13,11 +13,13 @@ from rtsync import (
     ThreadKilled,
     current_thread,
     idle,
+    receive,
     sleep,
     sync,
     thread,
     uncaught_exception_handler,
 )
+from scheduler.worker import LOCKS
 
 
 def silently(thread, error):
@@ -912,3 +914,42 @@ def test_the_context_of_the_caller_is_visible_in_main_and_not_changed_by_it(run)
 
     assert run(main) == "caller"
     assert var.get() == "caller"
+
+
+# -- threads that share a lock: see scheduler.worker.LOCKS -------------------------------------------
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_sync_on_more_threads_than_a_worker_has_locks():
+    gate = Semaphore()
+
+    async def child(number):
+        await gate.wait()
+        return number
+
+    async def first():
+        return await sync(*threads)
+
+    threads = [thread(child, number) for number in range(2 * LOCKS)]
+    waiting = [thread(first) for _ in range(3)]
+    await sync(idle())
+    gate.post()
+    ended = [await t.join() for t in waiting]
+    assert ended[0].dead
+    assert ended == [ended[0]] * 3
+    for _ in range(2 * LOCKS - 1):
+        gate.post()
+    assert [await t.join() for t in threads] == list(range(2 * LOCKS))
+
+
+@pytest.mark.rtsync(workers=1)
+async def test_a_message_sent_while_another_thread_with_the_same_lock_is_busy_arrives():
+    threads = [thread(receive) for _ in range(LOCKS + 1)]
+    one, other = threads[0], threads[-1]
+    assert one._lock is other._lock
+    with one._lock:  # as if a clean-up were run in an operation on `one`
+        other.send("message")
+    assert await other.join() == "message"
+    assert not one.dead
+    for t in threads:
+        t.kill()

@@ -330,12 +330,12 @@ class Runtime(scheduler.Runtime):
             and not defer.busy
             and all(pool.rests() for pool in self.pools)
             # A second look: what was seen above at different moments holds together if nobody has had a
-            # turn meanwhile.
-            and self.turns() == turns
+            # turn meanwhile. Whoever had one and is idle again has counted it before: so look, then compare.
             and self.all_idle()
             and all(pool.rests() for pool in self.pools)
+            and self.turns() == turns
         ):
-            self.nothing_runs()
+            self.nothing_runs(turns)
 
     def turns(self) -> tuple[int, ...]:
         """Changes whenever a worker or an OS-backed thread has run in between."""
@@ -359,8 +359,11 @@ class Runtime(scheduler.Runtime):
             and all(pool.rests() and not pool.timers.waits() for pool in self.pools)
         )
 
-    def nothing_runs(self) -> None:
-        """No thread of this runtime can run: let idle events happen, or else see whether that is the end."""
+    def nothing_runs(self, turns: tuple[int, ...] | None = None) -> None:
+        """No thread of this runtime can run, nor has since ``turns``: let idle events happen, or else see
+        whether that is the end."""
+        if turns is None:
+            turns = self.turns()
         if self._idle_evt.fire():
             return
         main = self.main
@@ -371,11 +374,11 @@ class Runtime(scheduler.Runtime):
         if any(pool.timers.waits() for pool in self.pools):
             return
         waiter = main.waiter
-        turns = self.turns()
         if not waiter or self.foreign_os_threads():
             return
         report = deadlock_report(self)
-        if self.turns() != turns or not self.all_idle() or self.has_work():
+        # A timer may have fired in the meantime, and whoever it woke may wait for idleness now.
+        if not self.all_idle() or self.has_work() or self.turns() != turns:
             return
         try:
             waiter.pop()

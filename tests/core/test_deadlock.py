@@ -492,3 +492,54 @@ def test_always_is_never_a_deadlock(run):
         return [await sync(always) for _ in range(100)][-1]
 
     assert run(main) is always
+
+
+def test_who_is_woken_by_time_while_a_worker_looks_and_then_waits_for_idleness_is_no_deadlock(script):
+    done = script(
+        """
+        import threading
+        import time
+        import rtsync
+        from rtsync import current_thread, idle, sleep, sync, thread
+        from rtsync.testing import wait_real
+        from rtsync.waiter import living
+
+        both = threading.Barrier(2)
+        looking, looked = [], []
+
+        async def meets():
+            both.wait(30)
+
+        async def sleeps():
+            await sleep(1)
+            await sync(idle())
+
+        async def main():
+            runtime = current_thread().runtime
+            waits = runtime._idle_evt
+            fire = type(waits).fire
+
+            def slow_fire(self):
+                # When this worker goes on, the sleeper waits for idleness, and the other worker is idle and
+                # about to see that all are. (On a busy machine it may come otherwise.)
+                if looking:
+                    wait_real(lambda: looked, 10)
+                    time.sleep(0.5)
+                found = fire(self)
+                if not found and not looking and runtime.timers.waits():
+                    looking.append(1)
+                    looked.append(wait_real(lambda: living(self._queue) and runtime.all_idle(), 10))
+                return found
+
+            type(waits).fire = slow_fire
+            sleeper = thread(sleeps)
+            for t in [thread(meets), thread(meets)]:
+                await t.join()
+            wait_real(lambda: runtime.polling is not None, 10)  # the other one waits for the time
+            await sleeper.join()
+
+        rtsync.run(main, workers=2)
+        print("no deadlock", looked)
+        """
+    )
+    assert "no deadlock" in done.stdout

@@ -15,6 +15,7 @@
  *
  *   ONE_LOOK      believes the first look
  *   NO_COUNTS     looks twice but does not compare the counts
+ *   COMPARE_FIRST compares the counts before the second look instead of after it
  *   COUNT_LATE    counts a park after the publication
  */
 
@@ -101,11 +102,14 @@ inline count() { d_step { parked[0] = 0; parked[1] = 0; parked[2] = 0; activated
 inline check() {
     count();
     look();
+#ifdef COMPARE_FIRST
+    quiet = quiet && !CHANGED;
+#endif
 #ifndef ONE_LOOK
     if
     :: quiet ->
         look();
-#ifndef NO_COUNTS
+#if !defined(NO_COUNTS) && !defined(COMPARE_FIRST)
         quiet = quiet && !CHANGED
 #endif
     :: else

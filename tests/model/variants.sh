@@ -37,6 +37,7 @@ holds parking PLAIN_IDLE FENCED
 
 fails quiet ONE_LOOK BUDGET=2
 fails quiet NO_COUNTS BUDGET=2
+fails quiet COMPARE_FIRST BUDGET=3
 fails quiet COUNT_LATE BUDGET=3
 
 holds monitor

@@ -20,9 +20,8 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-from sortedcontainers import SortedList
-
 from .deferred import nested
+from .sorted_list import SortedList
 from .task import Waiter
 
 TICKS_PER_SECOND = 4096

@@ -15,7 +15,6 @@ SLOW = {
     "logging",
     "multiprocessing",
     "numpy",
-    "re",
     "rtsync.aio",
     "rtsync.ports",
     "ssl",

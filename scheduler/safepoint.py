@@ -169,7 +169,8 @@ class _Safepoints:
             self._stop(sys._getframe(1))
 
     def _callback(self, code: CodeType, *where: Any) -> None:
-        self._stop(sys._getframe(1))
+        if globals().get("sys") is not None:  # else the interpreter ends, and its last clean-up runs
+            self._stop(sys._getframe(1))
 
     def _stop(self, frame: Any) -> None:
         """``frame`` is about to go on in this OS thread."""

@@ -223,19 +223,23 @@ async def test_controlling_threads(kind, pool):
         log.append(what)
         started.post()
 
+    never_set = Semaphore()
+
     async def coroutine():
-        while True:
-            try:
+        try:
+            while True:
                 note(await receive())
-            except Break:
-                note("break")
+        except Break:
+            note("break")
+        await never_set.wait()
 
     def plain():
-        while True:
-            try:
+        try:
+            while True:
                 note(block_on(receive()))
-            except Break:
-                note("break")
+        except Break:
+            note("break")
+        block_on(never_set.wait())
 
     t = thread(coroutine if kind == "coroutine" else plain, pool=pool)
 

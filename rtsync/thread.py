@@ -240,7 +240,11 @@ class Thread(Controlled, BaseEvt):
             if isinstance(error, SystemExit):
                 runtime.exited(error)
             else:
-                runtime.report(self, error)
+                try:
+                    runtime.report(self, error, own_end=True)
+                except ThreadKilled:
+                    self._end_as(KILLED, None)
+                    return
         self._end_as(FAILED, error)
 
     def _end_as(self, state: int, outcome: Any) -> None:

@@ -537,10 +537,12 @@ async def test_tracing_stops():
     runtime.set_trace(lambda *what: seen.append(what))
     await some_work()
     runtime.set_trace(None)
-    await some_work()
-    count = len(seen)
-    await some_work()
-    assert len(seen) == count
+    for _ in range(100):  # a worker may still be about to tell of its last step
+        count = len(seen)
+        await some_work()
+        if len(seen) == count:
+            return
+    pytest.fail("it does not stop")
 
 
 @pytest.mark.rtsync(workers=1)

@@ -92,7 +92,7 @@ class InputPort(Port):
         self._calm = -1
         self._timeout: float | None = None
         self._deadline = FAR  # of the one who waits in `_quick`
-        self._armed: dict[TimerQueue, Timer] = {}  # see `_expire`
+        self._armed: dict[TimerQueue, tuple[float, Timer]] = {}  # for when; see `_expire`
         if end is not source:
             self._adopt()
 
@@ -170,11 +170,6 @@ class InputPort(Port):
                 self._quick_to_queue()
             self._timeout = seconds
             self._deadline = FAR
-            # A timer of a longer timeout comes too late for a shorter one: let those look again that there
-            # are.
-            for timers, timer in list(self._armed.items()):
-                timers.disarm(timer)
-                self._arm(timers, timers.clock())
 
     def buffered(self) -> int:
         """Bytes that have been received and not yet taken."""
@@ -201,7 +196,8 @@ class InputPort(Port):
                     self._enrolment.reader = self  # type: ignore[union-attr]
                     if self._timeout is not None:
                         self._deadline = deadline = driver.clock() + self._timeout
-                        if driver.timers not in self._armed:
+                        armed = self._armed.get(driver.timers)
+                        if armed is None or deadline < armed[0]:
                             self._arm(driver.timers, deadline)
             except BaseException:
                 lock.release()
@@ -434,9 +430,10 @@ class InputPort(Port):
     #
     # Each waiter has a deadline, but there is only one timer for all of them (in each timer queue of those
     # who wait), and it is not moved when somebody goes: when it fires it looks who is late, and is armed
-    # again for the first of the others, if any. So a reader who is always in time costs one timer for each
-    # time the timeout passes, not two operations on the timers of the runtime, with their lock, for each
-    # read.
+    # again for the first of the others, if any. It is armed anew for who comes with a deadline before that,
+    # which nobody does unless the timeout was made shorter. So a reader who is always in time costs one timer
+    # for each time the timeout passes, not two operations on the timers of the runtime, with their lock, for
+    # each read.
 
     def _enqueue(self, waiter: list[Any], case: Any, request: Any) -> None:
         self._calm = -1
@@ -448,7 +445,8 @@ class InputPort(Port):
             # may depend on them.
             timers = driver.timers if driver.key or home is None else home.timers
             request._deadline = deadline = timers.clock() + self._timeout
-            if home is None or timers not in self._armed:
+            armed = None if home is None else self._armed.get(timers)
+            if armed is None or deadline < armed[0]:
                 self._arm(timers, deadline, home is not None)
 
     def _arm(self, timers: TimerQueue, deadline: float, remember: bool = True) -> None:
@@ -463,12 +461,16 @@ class InputPort(Port):
         with timers.lock:
             timer = timers.arm(deadline, [], None, fire)
         if remember:
-            self._armed[timers] = timer
+            armed = self._armed.get(timers)
+            self._armed[timers] = deadline, timer
+            if armed is not None:
+                timers.disarm(armed[1])
 
     def _expire(self, timers: TimerQueue, timer: Timer) -> None:
         """``timer`` of ``timers`` has fired. Takes _lock."""
         with self._lock:
-            remembered = self._armed.get(timers) is timer
+            armed = self._armed.get(timers)
+            remembered = armed is not None and armed[1] is timer
             if remembered:
                 del self._armed[timers]
             if self._closed:
@@ -502,7 +504,7 @@ class InputPort(Port):
         was_open = super()._shut()
         with self._lock:
             armed, self._armed = self._armed, {}
-        for timers, timer in armed.items():
+        for timers, (_, timer) in armed.items():
             timers.disarm(timer)
         return was_open
 

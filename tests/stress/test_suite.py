@@ -1,5 +1,5 @@
-"""The ordinary tests under chaos, see `tests.chaos_plugin`: windows of the library that nobody thought of, and
-tests that assume who comes first. Each file of tests in a process of its own."""
+"""The ordinary tests under chaos, see `tests.chaos_plugin`: windows of the library that nobody thought of,
+and tests that assume who comes first. Each file of tests in a process of its own."""
 
 import os
 import subprocess

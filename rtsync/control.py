@@ -91,7 +91,6 @@ class Rare:
         "keep",
         "killed",
         "kind",
-        "left",
         "modes",
         "name",
         "nested",
@@ -117,7 +116,6 @@ class Rare:
         self.keep = True  # the result
         self.killed: Any = None  # weak reference to the `ThreadKilled` that was raised last
         self.kind: str | None = None  # of the pending break
-        self.left = 0  # how many of those that waited for our end have left
         self.modes: Modes | None = None  # made with the first
         self.name: str | None = None
         self.nested: Any = None  # the nested thread that it waits for, see `rtsync.nested`

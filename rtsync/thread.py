@@ -191,11 +191,13 @@ class Thread(Controlled, BaseEvt):
             self.ready()
 
     def finish(self, value: Any) -> None:
-        if self.pending or self._rare is not None or type(value) is Tail:
-            self._finish_rarely(value)
-            return
         lock = self._lock
         lock.acquire()
+        # Under the lock: what others ask for before it has ended (`dead_evt`, a break) is found here.
+        if self.pending or self._rare is not None or type(value) is Tail:
+            lock.release()
+            self._finish_rarely(value)
+            return
         self._outcome = value
         self._state = RESULT
         waiters = self._waiters
@@ -252,7 +254,11 @@ class Thread(Controlled, BaseEvt):
             if isinstance(error, SystemExit):
                 runtime.exited(error)
             else:
-                runtime.report(self, error)
+                try:
+                    runtime.report(self, error, own_end=True)
+                except ThreadKilled:
+                    self._end_as(KILLED, None)
+                    return
         self._end_as(FAILED, error)
 
     def _end_as(self, state: int, outcome: Any) -> None:

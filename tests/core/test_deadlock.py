@@ -543,3 +543,63 @@ def test_who_is_woken_by_time_while_a_worker_looks_and_then_waits_for_idleness_i
         """
     )
     assert "no deadlock" in done.stdout
+
+
+@pytest.mark.parametrize("stalls", ["before it wakes", "after it woke"])
+@pytest.mark.parametrize("waiting", ["main", "another thread"])
+def test_of_two_workers_that_look_at_once_the_second_sees_whom_the_first_is_waking(script, waiting, stalls):
+    done = script(
+        f"""
+        import threading
+        import time
+        import rtsync
+        import rtsync.runtime
+        from rtsync import idle, sync, thread
+
+        running, looking = threading.Barrier(2), threading.Barrier(2)
+        ch = rtsync.Channel()
+        armed = []
+
+        def look(self, real=rtsync.Runtime.idle_hook):
+            if armed:
+                try:
+                    looking.wait(10)  # both are published as idle
+                except threading.BrokenBarrierError:
+                    pass
+            real(self)
+
+        def wake(entries, value, real=rtsync.runtime.wake_all):
+            stalls = bool(armed and entries)
+            if stalls:
+                armed.clear()
+            if stalls and {stalls.startswith("before")}:
+                time.sleep(0.5)  # the other one looks now
+            real(entries, value)
+            if stalls and {stalls.startswith("after")}:
+                time.sleep(0.5)
+
+        rtsync.Runtime.idle_hook = look
+        rtsync.runtime.wake_all = wake
+
+        async def other():
+            running.wait(30)
+
+        async def waits():
+            await sync(idle())
+            await ch.put("no deadlock")
+
+        async def main():
+            if {waiting != "main"}:
+                thread(waits)
+            thread(other)
+            armed.append(True)
+            running.wait(30)
+            if {waiting == "main"}:
+                await sync(idle())
+                return "no deadlock"
+            return await ch.get()
+
+        print(rtsync.run(main, workers=2))
+        """
+    )
+    assert done.stdout == "no deadlock\n"

@@ -32,8 +32,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_real(item: pytest.Function) -> bool:
-    """Whether it may use more than one OS thread."""
+    """Whether it may use more than one OS thread, in any order."""
     marker = item.get_closest_marker("rtsync")
+    if item.get_closest_marker("undisturbed") is not None:
+        return False
     if marker is None:
         return not iscoroutinefunction(item.obj)
     return "workers" in marker.kwargs

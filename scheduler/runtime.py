@@ -345,6 +345,9 @@ class Runtime:
         worker = here.driver
         with self.lock:
             self.frozen += 1
+            last = self.frozen == self.capacity
+        if last:  # nobody would be there to see that nothing runs
+            self.stand_in(worker)
         self.home.nudge()  # who is idle may now see that all are
         worker.aside()
         thaw.acquire()

@@ -250,6 +250,21 @@ def test_the_report_shows_a_suspended_thread_as_such():
     assert re.search(r"Tom.*suspended", str(caught.value))
 
 
+def test_a_main_thread_that_is_suspended_for_good_is_killed_and_reported():
+    log = []
+
+    async def main():
+        thread(current_thread().suspend)
+        try:
+            await Channel().get()
+        finally:
+            log.append("clean")
+
+    with pytest.raises(Deadlock, match=r"thread test_.*main: is stopped in Channel\.get"):
+        run_deterministic(main)
+    assert log == ["clean"]
+
+
 async def test_a_sleeper_is_no_deadlock():
     ch = Channel()
 
@@ -543,3 +558,44 @@ def test_who_is_woken_by_time_while_a_worker_looks_and_then_waits_for_idleness_i
         """
     )
     assert "no deadlock" in done.stdout
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("kind", ["async def", "def"])
+def test_real_a_main_thread_that_suspends_itself_for_good(script, kind, workers):
+    done = script(
+        f"""
+        import rtsync
+
+        {kind} main():
+            rtsync.current_thread().suspend()
+
+        try:
+            rtsync.run(main, workers={workers})
+        except rtsync.Deadlock as error:
+            print(error)
+        """
+    )
+    assert re.search(r"thread main: is stopped\n.*program\.py:\d+ in main", done.stdout)
+
+
+def test_real_a_thread_that_suspends_itself_takes_the_only_worker_and_does_not_hide_it(script):
+    done = script(
+        """
+        import rtsync
+
+        async def child():
+            rtsync.current_thread().suspend()
+
+        async def main():
+            t = rtsync.thread(child)
+            await rtsync.sync(rtsync.idle())
+            await t.wait()
+
+        try:
+            rtsync.run(main, workers=1)
+        except rtsync.Deadlock as error:
+            print("deadlock")
+        """
+    )
+    assert done.stdout == "deadlock\n"

@@ -135,7 +135,8 @@ def describe(thread: Thread, whole: bool = False) -> str:
 
 
 def _threads(runtime: Runtime) -> list[Thread]:
-    return [member for member in runtime.root.everything() if hasattr(member, "_state")]
+    # Once each, also those that several custodians manage.
+    return list(dict.fromkeys(member for member in runtime.root.everything() if hasattr(member, "_state")))
 
 
 def deadlock_report(runtime: Runtime) -> str:

@@ -11,6 +11,7 @@ import pytest
 from rtsync import (
     AsyncChannel,
     Channel,
+    Custodian,
     Deadlock,
     Scope,
     Semaphore,
@@ -263,6 +264,18 @@ def test_a_main_thread_that_is_suspended_for_good_is_killed_and_reported():
     with pytest.raises(Deadlock, match=r"thread test_.*main: is stopped in Channel\.get"):
         run_deterministic(main)
     assert log == ["clean"]
+
+
+def test_a_thread_of_several_custodians_is_reported_once():
+    async def main():
+        with Custodian():
+            t = thread(Channel().get, name="Tom")
+        t.resume(Custodian())
+        await t.wait()
+
+    with pytest.raises(Deadlock, match=r"any of its 2 thread") as caught:
+        run_deterministic(main)
+    assert str(caught.value).count("thread Tom:") == 1
 
 
 async def test_a_sleeper_is_no_deadlock():

@@ -591,7 +591,7 @@ class PlaceChannel(Evt):
             if len(packet) > INLINE:
                 packet = None
             elif end._outgoing:
-                lock = end._send_lock
+                lock: Any = end._send_lock
                 lock.acquire()
                 if end._outgoing and not lock._recursion_count() > 1:
                     end._outgoing.append(packet)
@@ -616,6 +616,7 @@ class PlaceChannel(Evt):
         """Wait for the next message and take it. Source: Racket Reference, ``place-channel-get``."""
         end = self._end
         lock = end._lock
+        raw: Any
         while True:
             if end._batch is None and end._dry and not end._waiters and end.linger():
                 yield None

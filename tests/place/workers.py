@@ -308,3 +308,26 @@ async def keeps_arrays(channel):
         kept.append(array if first % 2 else first)
         channel.put(first)
     channel.put([a if isinstance(a, int) else int(a.min()) for a in kept])
+
+
+async def gets_some(channel):
+    """Get so many messages from an end that comes, and send them back; until ``None``."""
+    while (order := await channel.get()) is not None:
+        end, count = order
+        channel.put([await end.get() for _ in range(count)])
+
+
+async def marks_what_it_gets(channel):
+    """Count in a shared vector what comes from an end, for ever."""
+    end, seen = await channel.get()
+    channel.put("begun")
+    while True:
+        seen[int(await end.get())] += 1
+
+
+async def puts_numbers(channel):
+    """Put so many numbers at once, and end when told to."""
+    count = await channel.get()
+    for n in range(count):
+        channel.put(n)
+    await channel.get()

@@ -383,8 +383,12 @@ class End(BaseEvt):
                 if result is GONE:
                     self.mute = True
                     return
+                # Publish (append), then ask for a report: `on_ready` looks without the lock.
                 _sending.add(self)
+                self._outgoing.append(packet)
+                self._bytes += _nbytes(packet)
                 self._wait_for_room(result)
+                return
             self._outgoing.append(packet)
             self._bytes += _nbytes(packet)
 

@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import io
 import marshal
-import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from enum import Enum
 from importlib import import_module
-from pickle import PickleBuffer
 from reprlib import Repr
 from types import NoneType
 from typing import Any, Final
@@ -31,6 +29,11 @@ from weakref import WeakKeyDictionary
 
 from rtsync.errors import ContractError
 from shm import Segment, SharedVector
+
+try:  # what pickle takes its quick half from: a place starts sooner without the other
+    import _pickle as pickle
+except ImportError:
+    import pickle  # type: ignore[no-redef]
 
 from .main_module import MAIN_NAMES, main_module, main_origin
 from .packet import INLINE, MOST_ATTACHED, Attachment, Fd, Holder, Packet
@@ -338,11 +341,11 @@ class Attaching:
         return _arrive, (len(self.attachments) - 1,)
 
 
-def beside(buffers: list[memoryview]) -> Callable[[PickleBuffer], bool]:
+def beside(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
     """A pickler's ``buffer_callback``: large ones go into ``buffers``. (No method of the pickler: that would
     be a cycle, and what is pickled, ends of channels among it, would live on until it is found.)"""
 
-    def large(buffer: PickleBuffer) -> bool:
+    def large(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < _OUT_OF_BAND:
             return True

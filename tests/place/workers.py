@@ -1,6 +1,7 @@
 """What the places of these tests run. Imports nothing that takes long."""
 
 import os
+import random
 import sys
 import time
 from dataclasses import dataclass
@@ -331,3 +332,19 @@ async def puts_numbers(channel):
     for n in range(count):
         channel.put(n)
     await channel.get()
+
+
+async def shares(channel):
+    """Get messages from an end that comes and note in a shared vector who has got each, until ``None``; pass
+    the end on now and then, through the creator."""
+    end, taken, who, seed = await channel.get()
+    draw = random.Random(seed)
+    last = -1
+    while (message := await end.get()) is not None:
+        number = int(message)
+        taken[number] = taken[number] * 10 + who  # a second getter would leave two digits
+        assert number > last
+        last = number
+        if draw.random() < 0.002:
+            channel.put(end)
+    channel.put(last)

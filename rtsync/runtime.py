@@ -377,8 +377,9 @@ class Runtime(scheduler.Runtime):
         if not waiter or self.foreign_os_threads():
             return
         report = deadlock_report(self)
-        # A timer may have fired in the meantime, and whoever it woke may wait for idleness now.
-        if not self.all_idle() or self.has_work() or self.turns() != turns:
+        # A timer may have fired in the meantime, and whoever it woke may wait for idleness now. A foreign OS
+        # thread may have put something on its way before it ended, after our first look for that.
+        if not self.all_idle() or self.has_work() or self.turns() != turns or self._awaits_io():
             return
         try:
             waiter.pop()

@@ -5,7 +5,9 @@ Source: Racket Reference 10.6 (Breaks).
 
 from __future__ import annotations
 
+import sys
 import weakref
+from collections.abc import Iterator
 from typing import Any, Final
 
 from .current import current, current_or_none
@@ -57,6 +59,18 @@ def break_error(kind: str | None) -> Break:
     return _ERRORS[kind]("break" if kind is None else f"break: {kind}")
 
 
+def handled(error: BaseException | None) -> Iterator[BaseException]:
+    """``error``, which is being handled, and those in whose handling it was raised."""
+    while error is not None:
+        yield error
+        error = error.__context__
+
+
+def handles_break(error: Any) -> bool:
+    """Whether code that handles ``error`` is in the clean-up on the way out of a `Break`."""
+    return isinstance(error, BaseException) and any(isinstance(e, Break) for e in handled(error))
+
+
 class Breaks:
     """Whether breaks are enabled, in one block of one thread. `BreakParameterization` is made of these."""
 
@@ -78,12 +92,13 @@ class Breaks:
 
 def break_enabled(*on: bool) -> Any:
     """Whether breaks are enabled in the current thread; with an argument, enable or disable them, for the
-    rest of the innermost `breaks` block. A pending break is raised as soon as they are enabled.
+    rest of the innermost `breaks` block. A pending break is raised as soon as they are enabled. While a
+    break is being handled (``finally``, ``except Break``) they are not, whatever was set.
 
     Source: Racket Reference, ``break-enabled``."""
     me = current("break_enabled")
     if not on:
-        return me._breaks_enabled()
+        return me._breaks_enabled() and not handles_break(sys.exception())
     check_at_most_one("break_enabled", on)
     if not isinstance(on[0], bool):
         raise refuse("break_enabled", "on", "a bool", on[0], TypeError)

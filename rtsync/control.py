@@ -34,7 +34,7 @@ import gc
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from time import monotonic
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -45,7 +45,7 @@ from scheduler.safepoint import interruptible, is_ours
 from scheduler.task import runtimes
 from scheduler.worker import GATE
 
-from .breaks import SCOPE, Break, Breaks, break_error, check_kind
+from .breaks import SCOPE, Breaks, break_error, check_kind, handled, handles_break
 from .current import current_or_none
 from .custodian import Custodian, current_custodian_or_none
 from .deadlock import operation
@@ -91,7 +91,6 @@ class Rare:
         "keep",
         "killed",
         "kind",
-        "left",
         "modes",
         "name",
         "nested",
@@ -117,7 +116,6 @@ class Rare:
         self.keep = True  # the result
         self.killed: Any = None  # weak reference to the `ThreadKilled` that was raised last
         self.kind: str | None = None  # of the pending break
-        self.left = 0  # how many of those that waited for our end have left
         self.modes: Modes | None = None  # made with the first
         self.name: str | None = None
         self.nested: Any = None  # the nested thread that it waits for, see `rtsync.nested`
@@ -183,9 +181,9 @@ class Controlled(Task):
         return list(custodians) if isinstance(custodians, list) else [custodians]
 
     def _check_authority(self, operation: str) -> None:
-        """Refuse unless the current custodian solely manages it. Outside a runtime anybody may."""
+        """Refuse unless it is dead or the current custodian solely manages it. Outside a runtime all may."""
         mine = current_custodian_or_none()
-        if mine is None:
+        if mine is None or self._state >= RESULT:
             return
         for custodian in self._managers():
             if custodian is not mine and not mine.manages(custodian):
@@ -458,8 +456,12 @@ class Controlled(Task):
             rare.modes.leave_all(self)  # type: ignore[arg-type]
 
     def deliver_break(self) -> None:
-        """Raise the pending break, if there is one and breaks are enabled. In the thread itself."""
+        """Raise the pending break, if there is one and breaks are enabled; soon after the clean-up, if the
+        thread is on the way out of another. In the thread itself."""
         if self.pending & BREAK and self._breakable():
+            if handles_break(sys.exception()):
+                self._ask_safepoint()
+                return
             error = self._take_break()
             if error is not None:
                 raise error
@@ -614,12 +616,11 @@ class Controlled(Task):
             if (
                 rare.killed is None
                 or monotonic() - rare.told > _CLEAN_UP
-                or rare.killed() not in _handled(sys.exception())
+                or rare.killed() not in handled(sys.exception())
             ):
                 raise self._killing()
             return
-        if not handles_break(sys.exception()):
-            self.deliver_break()
+        self.deliver_break()
 
     def _stand_still(self) -> None:
         """While it is to be suspended: block. In the thread's own OS thread."""
@@ -760,20 +761,8 @@ class Controlled(Task):
             return rare.suspend_evt
 
 
-def _handled(error: BaseException | None) -> Iterator[BaseException]:
-    """``error``, which is being handled, and those in whose handling it was raised."""
-    while error is not None:
-        yield error
-        error = error.__context__
-
-
 def _is_unbegun(coro: Any) -> bool:
     return not (coro.cr_frame is None or coro.cr_running or coro.cr_suspended)
-
-
-def handles_break(error: Any) -> bool:
-    """Whether code that handles ``error`` is in the clean-up on the way out of a `Break`."""
-    return isinstance(error, BaseException) and any(isinstance(e, Break) for e in _handled(error))
 
 
 # -- for several at once ---------------------------------------------------------------------------

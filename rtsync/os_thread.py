@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 from scheduler import OsDriver, block, current_driver, here
 from scheduler.safepoint import base, transparent
 
-from .control import NO_BLOCK, SUSPEND, handles_break
+from .breaks import handles_break
+from .control import NO_BLOCK, SUSPEND
 from .errors import ContractError, refuse
 from .evt import Tail, is_evt, settle
 from .sync import sync

@@ -252,8 +252,8 @@ class Engine(scheduler.Runtime):
 
     # -- what control wants of a runtime, see rtsync.runtime ---------------------------------------
 
-    def report(self, task: Task, error: BaseException) -> None:
-        self.home.report(task, error)
+    def report(self, task: Task, error: BaseException, own_end: bool = False) -> None:
+        self._place.report(task, error, own_end)
 
     def freeze(self, thread: Thread, thaw: Any) -> bool:
         """See `Runtime.freeze`."""

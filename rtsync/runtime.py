@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import scheduler
 from scheduler import Task, block, current_driver, defer
+from scheduler.safepoint import last_call
 from scheduler.task import runtimes
 from scheduler.timers import FAR
 
 from . import asyncgens
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
-from .control import FAILED, KILLED, Controlled, kill_all
+from .control import FAILED, KILL, KILLED, Controlled, kill_all
 from .custodian import Custodian
 from .deadlock import deadlock_report, outside
 from .env import Env, Parameter, current_env
@@ -64,6 +65,11 @@ def report_uncaught(thread: Thread, error: BaseException) -> None:
     text = "".join(traceback.format_exception(error))
     sys.stderr.write(f"uncaught exception in thread {thread.name}:\n{text}")
     sys.stderr.flush()
+
+
+@last_call
+def _tell(handler: Any, thread: Thread, error: BaseException) -> None:
+    handler(thread, error)
 
 
 def _check_handler(handler: Any) -> Any:
@@ -258,14 +264,21 @@ class Runtime(scheduler.Runtime):
         """Seconds since the epoch."""
         return time.time()
 
-    def report(self, task: Task, error: BaseException) -> None:
+    def report(self, task: Task, error: BaseException, own_end: bool = False) -> None:
+        """Tell the handler of ``task``, which may fail in its turn. ``own_end``: ``task`` is the current one
+        and does no more after that; it can be stopped in the handler, and `ThreadKilled` comes out."""
         if not isinstance(task, Thread):
             super().report(task, error)
             return
         handler = task.context.get(uncaught_exception_handler._variable, report_uncaught)
         try:
-            handler(task, error)
+            if own_end:
+                _tell(handler, task, error)
+            else:
+                handler(task, error)
         except BaseException as second:
+            if own_end and task.pending & KILL and isinstance(second, ThreadKilled):
+                raise
             second.__context__ = error
             super().report(task, second)
 

@@ -108,10 +108,13 @@ def thread(fn: Callable[..., Any], *args: Any, **options: Any) -> Thread:
     if not coroutine or options:
         return _thread(fn, *args, **options)
     runtime = driver.home
-    env = current_env.get() if Env.varies else runtime.env
-    if env.group is not None:
-        return _thread(fn, *args)
-    custodian = env.custodian
+    if Env.varies:
+        env = current_env.get()
+        if env.group is not None:
+            return _thread(fn, *args)
+        custodian = env.custodian
+    else:
+        custodian = runtime.env.custodian
     coro = fn(*args)
     if type(coro) is not CoroutineType:
         coro = settle(coro)

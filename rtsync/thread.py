@@ -23,7 +23,7 @@ from .current import current, let_go
 from .errors import ContractError, ThreadDead, ThreadKilled, check_callable
 from .evt import BaseEvt, Evt, Latch, Tail, settle
 from .mailbox import Mailbox
-from .waiter import NOT_READY, RETRY, wake_all
+from .waiter import NOT_READY, RETRY, WaitQueue
 
 
 class Thread(Controlled, BaseEvt):
@@ -38,7 +38,7 @@ class Thread(Controlled, BaseEvt):
 
     _mail: Mailbox | None
     _outcome: Any  # result or exception; not there before the end
-    _waiters: list[Any] | None  # as a `WaitQueue`; a list is cheaper to make, and rarely more than one wait
+    _waiters: list[Any] | WaitQueue | None  # a lone waiter as it is, which costs nothing to make
 
     __init__ = object.__init__  # one in Python costs as much as ten fields
 
@@ -104,9 +104,9 @@ class Thread(Controlled, BaseEvt):
                 break
             waiter: list[Any] = []
             if self._waiters is None:
-                self._waiters = [(waiter, None)]
+                self._waiters = waiter
             else:
-                self._waiters.append((waiter, None))
+                self._block(waiter, None)
             try:
                 if (yield waiter, lock) is RETRY:
                     self._leave(waiter)
@@ -154,21 +154,21 @@ class Thread(Controlled, BaseEvt):
         return self if self._state >= RESULT else NOT_READY
 
     def _block(self, waiter: list[Any], case: Any) -> None:
-        if self._waiters is None:
-            self._waiters = [(waiter, case)]
-        else:
-            self._waiters.append((waiter, case))
+        waiters = self._waiters
+        if type(waiters) is not WaitQueue:
+            queue = WaitQueue()
+            if waiters is not None:
+                queue.append(waiters)
+            self._waiters = waiters = queue
+        waiters.append(waiter if case is None else (waiter, case))
 
     def _leave(self, waiter: list[Any]) -> None:
         with self._lock:
             waiters = self._waiters
-            if waiters is None or nested(self._lock):
-                return
-            rare = self._rarely()
-            rare.left += 1
-            if rare.left * 2 > len(waiters):
-                rare.left = 0
-                self._waiters = [entry for entry in waiters if entry[0]] or None
+            if waiters is waiter:
+                self._waiters = None
+        if type(waiters) is WaitQueue:
+            waiters.left(self._lock)
 
     # -- its end, in its OS thread -----------------------------------------------------------------
 
@@ -191,11 +191,13 @@ class Thread(Controlled, BaseEvt):
             self.ready()
 
     def finish(self, value: Any) -> None:
-        if self.pending or self._rare is not None or type(value) is Tail:
-            self._finish_rarely(value)
-            return
         lock = self._lock
         lock.acquire()
+        # Under the lock: what others ask for before it has ended (`dead_evt`, a break) is found here.
+        if self.pending or self._rare is not None or type(value) is Tail:
+            lock.release()
+            self._finish_rarely(value)
+            return
         self._outcome = value
         self._state = RESULT
         waiters = self._waiters
@@ -204,15 +206,27 @@ class Thread(Controlled, BaseEvt):
         if self._mail is not None:
             self._mail = None
         lock.release()
-        if waiters is not None:  # `wake_all`, written out
-            for waiter, case in waiters:
-                try:
-                    task = waiter.pop()
-                except IndexError:
-                    continue
-                if case is not None:
-                    task.value = (case, self)
-                task.ready_last()
+        if type(waiters) is list:
+            try:
+                task = waiters.pop()
+            except IndexError:
+                return
+            task.ready_last()
+        elif waiters is not None:
+            self._wake(waiters)
+
+    def _wake(self, waiters: Any) -> None:
+        """Resume those that have waited for its end. Nobody else can reach ``waiters`` any more."""
+        for entry in (waiters,) if type(waiters) is list else waiters:
+            try:
+                if type(entry) is list:
+                    task = entry.pop()
+                else:
+                    task = entry[0].pop()
+                    task.value = (entry[1], self)
+            except IndexError:
+                continue
+            task.ready_last()
 
     def _finish_rarely(self, value: Any) -> None:
         """The coroutine returned, and something is special about that."""
@@ -240,7 +254,11 @@ class Thread(Controlled, BaseEvt):
             if isinstance(error, SystemExit):
                 runtime.exited(error)
             else:
-                runtime.report(self, error)
+                try:
+                    runtime.report(self, error, own_end=True)
+                except ThreadKilled:
+                    self._end_as(KILLED, None)
+                    return
         self._end_as(FAILED, error)
 
     def _end_as(self, state: int, outcome: Any) -> None:
@@ -261,7 +279,7 @@ class Thread(Controlled, BaseEvt):
         if asked:
             safepoints.unwant(self)
         if waiters is not None:
-            wake_all(waiters, self)
+            self._wake(waiters)
         if rare is not None and rare.dead_evt is not None:
             rare.dead_evt.set()
         if rare is not None and rare.pool is not None:

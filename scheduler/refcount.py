@@ -17,14 +17,25 @@ def _find() -> Callable[[object], int] | None:
     if sys.version_info < (3, 14) or getattr(sys, "_is_gil_enabled", lambda: True)():
         return None
     try:
-        import ctypes
+        # What ctypes is made of: to import that takes as long as a twentieth of the start of a place.
+        import _ctypes
 
-        enable = ctypes.pythonapi.PyUnstable_Object_EnableDeferredRefcount
-    except (ImportError, AttributeError):
+        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "PyUnstable_Object_EnableDeferredRefcount")
+
+        class Object(_ctypes._SimpleCData):  # type: ignore[type-arg]
+            _type_ = "O"
+
+        class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+            _type_ = "i"
+
+        class Function(_ctypes.CFuncPtr):
+            _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
+            _restype_ = Int
+            _argtypes_ = (Object,)
+
+        return Function(address)
+    except (ImportError, AttributeError, OSError):
         return None
-    enable.argtypes = [ctypes.py_object]
-    enable.restype = ctypes.c_int
-    return enable
 
 
 _enable = _find()

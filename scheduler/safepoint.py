@@ -47,6 +47,7 @@ _SPARED = tuple(
 
 _bases: set[CodeType] = set()  # where the stack of a task begins
 _transparent: set[CodeType] = set()
+_last_calls: set[CodeType] = set()
 _own_folders: list[str] = [_OWN]
 
 
@@ -66,6 +67,13 @@ def base[F: Any](function: F) -> F:
 def transparent[F: Any](function: F) -> F:
     """Mark a function of ours that calls users' code while no lock is held and nothing is half done."""
     _transparent.add(function.__code__)
+    return function
+
+
+def last_call[F: Any](function: F) -> F:
+    """Mark a function of ours that calls a user's one when the coroutine of the task has ended and no more
+    than its end is left to do: who calls it expects whatever is raised. The search ends there."""
+    _last_calls.add(function.__code__)
     return function
 
 
@@ -206,6 +214,8 @@ def interruptible(frame: Any, task: Any) -> bool:
             # Above the loop stands the task's own code; else it is a finalizer that runs in the loop.
             coro_code = getattr(task.coro, "cr_code", None)
             return inner is not None and (coro_code is None or inner is coro_code)
+        if code in _last_calls:
+            return inner is not None
         if code.co_filename.startswith(own) and (inner is None or code not in _transparent):
             return False
         if code.co_name == "__del__" or code.co_filename.startswith(_SPARED):

@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+from scheduler.safepoint import safepoints
 
 # A shell without job control starts its background jobs with Ctrl-C ignored, and programs inherit that: the
 # ones that our tests start and interrupt, too.
@@ -21,6 +24,17 @@ SHM = "/dev/shm"
 pytest_plugins = ["pytester"]
 if not entry_points(group="pytest11", name="rtsync"):
     pytest_plugins.append("rtsync.pytest_plugin")
+
+
+@pytest.fixture(autouse=True)
+def _safepoints_are_off_again():
+    """No test leaves threads behind that are still asked for something: while any is, all code of the process
+    runs with events on, several times as slow, and so would all tests that come after."""
+    yield
+    deadline = time.monotonic() + 30
+    while safepoints._wanted:
+        assert time.monotonic() < deadline, f"still asked for at safepoints: {[*safepoints._wanted]}"
+        time.sleep(0.001)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ from typing import Any, Final
 from shm import Segment, attach
 
 from . import channel as channels
-from .packet import EMPTY, FULL, GONE, LATER, Attachment, Fd, Packet, Pipe, receive, transmit
+from .packet import EMPTY, FULL, GONE, LATER, Attachment, Fd, Packet, Pipe, receive, receive_shared, transmit
 
 WINDOW: Final = 4 << 20
 BATCH: Final = 8 << 20
@@ -193,11 +193,12 @@ class Bridge:
             segment = attachment.holder = Segment.from_fd(_fd(holder))
             return kind, info, self._memory_out(segment)
         if kind == "channel":
-            ident, side, _ = info
+            ident, side, _, bulk = info
             sibling = channels._held.get((ident, 1 - side))
             if sibling is not None:
                 sibling.remote = True  # what is put there goes to another machine now
-            return kind, (ident, side, True), self._new_link(_fd(holder), (ident, side)).number
+            number = self._new_link(_fd(holder), (ident, side), bulk).number
+            return kind, (ident, side, True, False), number
         read, write = os.pipe()
         Source(self, IN, read)
         Thread(target=_pump, args=(holder, write), name="place-pump", daemon=True).start()
@@ -215,9 +216,9 @@ class Bridge:
         Sink(self, packed, write)
         return Attachment(kind, info, Fd(read))
 
-    def _new_link(self, fd: int, ident: Any) -> Link:
+    def _new_link(self, fd: int, ident: Any, bulk: bool) -> Link:
         number, self._next = self._next, self._next + 2
-        link = Link(self, number, Pipe(fd), ident)
+        link = Link(self, number, Pipe(fd), ident, receive_shared if bulk else receive)
         # An end that crosses twice arrives in the same process, which keeps one of the two: that which reads.
         if self._hearing.setdefault(ident, link) is link:
             link.listen()
@@ -289,11 +290,19 @@ class _Reader:
 class Link(_Reader):
     """A socket of messages, which belongs to the link."""
 
-    def __init__(self, bridge: Bridge, number: int, sock: Pipe, ident: Any = None) -> None:
+    def __init__(
+        self,
+        bridge: Bridge,
+        number: int,
+        sock: Pipe,
+        ident: Any = None,
+        receive: Callable[[Pipe], Any] = receive,
+    ) -> None:
         sock.setblocking(False)
         super().__init__(bridge, number, sock.fileno())
         self.ident = ident
         self._sock = sock
+        self._receive = receive
         self._outgoing: deque[Packet | bytes] = deque()
         self._writing = False
         self._ending = False
@@ -315,7 +324,7 @@ class Link(_Reader):
         if self._over:
             return False
         try:
-            raw = receive(self._sock)
+            raw = self._receive(self._sock)
         except OSError as error:
             report(f"a message to another machine was lost: {error}")
             return True

@@ -6,7 +6,9 @@ may hold the same end: they share its messages, each message goes to one of them
 
 **Nothing is read ahead.** A message is taken from the socket only when somebody has claimed it, so what is
 unread stays in the kernel and goes with the end to whoever holds it, also when the sender or a former holder
-has ended.
+has ended. That is so for batches (`rtsync.place.packet`) too, which stay there until their last message has
+been taken. Only the channel between a place and its creator has them. An end of it is *sole* until it is sent
+somewhere: its process is alone in reading it, and knows by itself how far it is in a batch.
 
 **Lingering.** A get that finds nothing waits for a moment inside its step (`scheduler.linger`) before it
 parks, as long as that pays: after a wait in vain it does so ever more rarely. An end for which nobody is
@@ -19,8 +21,15 @@ not got rid of to its creator (`rtsync.place.child`).
 **Who may be where.** A receiver looks under ``_lock`` and, if there is nothing, puts its waiter into the
 queue under the same lock, which it lets go when it has parked. A message that comes after the look is
 reported by the poller, in another OS thread, which takes ``_lock`` before it looks for waiters: so it finds
-this one. Sending has a lock of its own; a report of room that comes between a refused attempt and the queuing
-of its message waits for that lock, and finds the message.
+this one.
+
+Sending has a lock of its own, under which messages are queued; a report of room that comes between a refused
+attempt and the queuing of its message waits for that lock, and finds the message. While anything is queued
+only who has ``_flush_lock`` sends, the first ones, and takes them out of the queue when they are sent; others
+may queue meanwhile. So who finds the queue empty may send at once: all before it are sent.
+
+An end stops being sole under ``_lock`` and before the message with it is sent: from then on all who read it,
+here and elsewhere, take turns.
 
 Source: Racket Reference 11.5.1.
 """
@@ -47,16 +56,41 @@ from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give,
 from scheduler import Parking, defer, direct, linger, nested, poller_here
 from scheduler.io_thread import io_poller
 from scheduler.poller import END, READ, WRITE
+from shm import Segment
 
 from .log import log
 from .message import ATOMS, MARSHAL, PICKLE, SIZED, attachable, pack, unpack
-from .packet import EMPTY, FULL, GONE, INLINE, SEND_FLAGS, SENT, Fd, Packet, Pipe, peek, receive, transmit
+from .packet import (
+    CURSOR_SIZE,
+    EMPTY,
+    FULL,
+    GONE,
+    INLINE,
+    MARK,
+    MARKED,
+    SEND_FLAGS,
+    SENT,
+    Batch,
+    Fd,
+    Packet,
+    Pipe,
+    discard,
+    peek,
+    receive,
+    receive_marked,
+    receive_shared,
+    share,
+    transmit,
+)
 
 _AGAIN = 0.05
 """Seconds after which a message is tried again for which the system had no descriptors or memory."""
 
 _CONGESTED = 64
 """From so many queued messages on, large ones wait in memory of our own and not in shared memory."""
+
+_BATCH: Final = 1 << 15
+"""Bytes of a batch. The system's buffer has room for six: when it tells of room, one is left to be read."""
 
 _ROUNDS: Final = 16
 """So often may a get linger with success before its thread gives way."""
@@ -84,16 +118,24 @@ class End(BaseEvt):
     __slots__ = (
         "__weakref__",
         "_backoff",
+        "_batch",
+        "_batches",
         "_bytes",
+        "_cursor",
         "_dry",
+        "_flush_lock",
         "_large",
         "_lingered",
         "_lock",
         "_look",
+        "_marked",
+        "_marks",
         "_outgoing",
+        "_receive",
         "_send_lock",
         "_skip",
         "_waiters",
+        "bulk",
         "fd",
         "gone",
         "home",
@@ -103,9 +145,10 @@ class End(BaseEvt):
         "pollers",
         "remote",
         "sock",
+        "sole",
     )
 
-    def __init__(self, ident: tuple[bytes, int], sock: Pipe, remote: bool) -> None:
+    def __init__(self, ident: tuple[bytes, int], sock: Pipe, remote: bool, bulk: bool) -> None:
         sock.setblocking(False)
         self.ident = ident
         self.sock = sock
@@ -114,6 +157,10 @@ class End(BaseEvt):
         """Whether the other end is, or may be, on another machine."""
         self.home = False
         """Whether no other process can hold this end: it has never left this one."""
+        self.bulk = bulk
+        """Whether batches go through the channel."""
+        self.sole = False
+        """Whether no other process holds this end of a bulk channel. Written under _lock."""
         self.gone = False
         """Whether no message can come any more."""
         self.mute = False
@@ -122,7 +169,14 @@ class End(BaseEvt):
         self.pollers: list[Any] = []
         self._lock = RLock()
         self._waiters = WaitQueue()
+        self._receive = receive_shared if bulk else receive
+        self._marks = 0  # of batches that are still to come
+        self._batch: Batch | None = None  # what comes next: its messages are those not taken, the last first
         self._send_lock = RLock()
+        self._flush_lock = RLock()
+        self._cursor: Segment | None = None  # of the batches sent
+        self._batches = 0  # sent
+        self._marked = False  # the mark of the next one has been sent
         self._outgoing: deque[Packet | bytes] = deque()
         self._bytes = 0  # in _outgoing
         self._dry = False  # the last get found nothing
@@ -144,16 +198,37 @@ class End(BaseEvt):
         if sock is not None:
             sock.close()
 
+    def drop(self, sock: Pipe) -> None:
+        """Close a second descriptor of ours. (If we have the turn to read: closing any one ends it.)"""
+        with self._lock:
+            if nested(self._lock):
+                defer(lambda: self.drop(sock))
+            else:
+                sock.close()
+
     # -- receiving -----------------------------------------------------------------------------
 
     def _take(self) -> Any:
         """The next message, or `NOT_READY`. Holds _lock."""
+        if self._batch is not None:
+            return self._next(self._batch)
         if self.gone:
             return NOT_READY
         try:
-            raw: Any = receive(self.sock)
+            raw: Any = self._receive(self.sock)
+            while raw is MARKED:
+                self._marks += 1
+                self._receive = receive_marked
+                raw = receive_marked(self.sock)
         except OSError as error:
             return error  # to be raised where it is unpacked, not under the locks of a sync
+        if type(raw) is Batch:
+            self._marks -= 1
+            if not self._marks:
+                self._receive = receive
+            raw.messages.reverse()
+            self._batch = raw
+            return self._next(raw)
         if raw is EMPTY:
             return NOT_READY
         if raw is GONE:
@@ -161,6 +236,35 @@ class End(BaseEvt):
             self._unwatch()
             return NOT_READY
         return raw
+
+    def _next(self, batch: Batch) -> Any:
+        """The next message of ``batch``, which is ours and not empty. Holds _lock."""
+        message = batch.messages.pop()
+        if not batch.messages:
+            self._batch = None
+            discard(self.sock)
+        return message
+
+    def be_sole(self) -> None:
+        """No other process holds this end. Nobody uses it yet."""
+        if self.bulk:
+            self.sole = True
+            self._receive = receive
+
+    def be_shared(self) -> None:
+        """Another process is about to hold this end too. ``OSError``, and nothing has changed, if there is no
+        room for a descriptor."""
+        with self._lock:
+            if not self.sole:
+                return
+            if nested(self._lock):  # a finalizer, in the middle of a get
+                raise ContractError("put: an end that is being read just now cannot be sent by a finalizer")
+            batch = self._batch
+            if batch is not None:
+                share(self.sock, batch, batch.size - len(batch.messages))
+                self._batch = None
+            self.sole = False
+            self._receive = receive_shared
 
     def linger(self) -> bool:
         """Wait a moment for a message, if that has paid of late; whether the thread is to give way now, as
@@ -298,29 +402,79 @@ class End(BaseEvt):
 
     def flush(self) -> None:
         """Send what is queued, as far as there is room. Any OS thread."""
-        with self._send_lock:
-            if nested(self._send_lock):
-                defer(self.flush)
-                return
+        with self._flush_lock:
             outgoing = self._outgoing
-            while outgoing:
+            while True:
+                with self._send_lock:
+                    if nested(self._flush_lock) or nested(self._send_lock):
+                        defer(self.flush)
+                        return
+                    if not outgoing:
+                        _sending.discard(self)
+                        return
+                    # Nobody else takes anything out of the queue until we have.
+                    packet = outgoing[0]
+                    bare = self._bare() if self.bulk and len(outgoing) > 1 else ()
+                sent = 1
                 try:
-                    result = transmit(self.sock, outgoing[0])
+                    if len(bare) > 1 and self._can_batch():
+                        result = self._send_batch(bare)
+                        sent = len(bare)
+                    else:
+                        result = transmit(self.sock, packet)
                 except OSError:  # shared memory is full
                     result = None
-                if result is SENT:
-                    packet = outgoing.popleft()
-                    self._bytes -= _nbytes(packet)
-                    if type(packet) is not bytes:
-                        self._count_large(packet)
-                elif result is GONE:
-                    self.mute = True
-                    outgoing.clear()
-                    self._bytes = 0
-                else:
-                    self._wait_for_room(result)
-                    return
-            _sending.discard(self)
+                size = sum(map(len, bare)) if sent > 1 else _nbytes(packet)
+                with self._send_lock:
+                    if result is SENT:
+                        self._bytes -= size
+                        for _ in range(sent):
+                            outgoing.popleft()
+                        if type(packet) is not bytes:
+                            self._count_large(packet)
+                    elif result is GONE:
+                        self.mute = True
+                        outgoing.clear()
+                        self._bytes = 0
+                    else:
+                        self._wait_for_room(result)
+                        return
+
+    def _bare(self) -> list[bytes]:
+        """The packets that are to be sent next and may go in one batch. Holds _send_lock."""
+        found: list[bytes] = []
+        room = _BATCH
+        for packet in self._outgoing:
+            if type(packet) is not bytes:
+                break
+            room -= len(packet)
+            if room < 0:
+                break
+            found.append(packet)
+        return found
+
+    def _can_batch(self) -> bool:
+        """Whether there is a cursor, or room for one. Holds _flush_lock."""
+        if self._cursor is None:
+            try:
+                self._cursor = Segment(CURSOR_SIZE)
+            except OSError:
+                return False
+        return True
+
+    def _send_batch(self, messages: list[bytes]) -> Any:
+        """`transmit` for several. Holds _flush_lock."""
+        if not self._marked:
+            result = transmit(self.sock, MARK)
+            if result is not SENT:
+                return result
+            self._marked = True
+        number = self._batches % 0xFFFFFFFF + 1
+        result = transmit(self.sock, Batch(number, messages, self._cursor))
+        if result is SENT:
+            self._batches = number
+            self._marked = False
+        return result
 
     def _wait_for_room(self, result: Any) -> None:
         """Holds _send_lock."""
@@ -354,7 +508,7 @@ class End(BaseEvt):
 
     def take_queued(self) -> list[Packet | bytes]:
         """What is queued; it is no longer. For a place that ends."""
-        with self._send_lock:
+        with self._flush_lock, self._send_lock:
             packets = list(self._outgoing)
             self._outgoing.clear()
             self._bytes = 0
@@ -365,6 +519,8 @@ class End(BaseEvt):
         # The parent's locks may be held for ever. What is in the queues is the parent's.
         self._lock = RLock()
         self._send_lock = RLock()
+        self._flush_lock = RLock()
+        self._batch = self._cursor = None
         self.gone = self.mute = True
         self._waiters = WaitQueue()
         self._outgoing.clear()
@@ -391,22 +547,22 @@ def _nbytes(packet: Packet | bytes) -> int:
     return len(packet) if isinstance(packet, bytes) else packet.nbytes
 
 
-def _hold(ident: tuple[bytes, int], sock: Pipe, remote: bool) -> End:
+def _hold(ident: tuple[bytes, int], sock: Pipe, remote: bool, bulk: bool) -> End:
     """The end ``ident`` in this process; ``sock`` is used if it is new here, and else closed."""
     with _held.lock:
         end = _held.get(ident)
         if end is None:
-            end = _held[ident] = End(ident, sock, remote)
+            end = _held[ident] = End(ident, sock, remote, bulk)
             return end
-    sock.close()
+    end.drop(sock)
     return end
 
 
-def end_pair(remote: bool = False) -> tuple[End, End]:
+def end_pair(remote: bool = False, bulk: bool = False) -> tuple[End, End]:
     """Both ends of a new channel."""
     near, far = Pipe.pair()
     number = os.urandom(16)
-    return _hold((number, 0), near, remote), _hold((number, 1), far, remote)
+    return _hold((number, 0), near, remote, bulk), _hold((number, 1), far, remote, bulk)
 
 
 class PlaceChannel(Evt):
@@ -440,17 +596,22 @@ class PlaceChannel(Evt):
         end = self._end
         packet: Packet | bytes | None = None
         kind = type(message)
-        if (
-            kind in ATOMS
-            and (kind not in SIZED or len(message) <= INLINE)
-            and not end._outgoing
-            and not end.mute
-        ):
+        if kind in ATOMS and (kind not in SIZED or len(message) <= INLINE) and not end.mute:
             # `pack` and `send` written out, for a third of the time. No lock: the socket has its own, and
             # whoever has put something before, in this thread, sees that it is queued.
             packet = dumps(message, MARSHAL)
             if len(packet) > INLINE:
                 packet = None
+            elif end._outgoing:
+                lock = end._send_lock
+                lock.acquire()
+                if end._outgoing and not lock._recursion_count() > 1:
+                    end._outgoing.append(packet)
+                    end._bytes += len(packet)
+                    lock.release()
+                else:
+                    lock.release()
+                    end.send(packet)
             else:
                 try:
                     end.sock.send(packet, SEND_FLAGS)
@@ -468,10 +629,18 @@ class PlaceChannel(Evt):
         end = self._end
         lock = end._lock
         while True:
-            if end._dry and not end._waiters and end.linger():
+            if end._batch is None and end._dry and not end._waiters and end.linger():
                 yield None
             lock.acquire()
-            raw = end._take() if not end._waiters else end._poll()
+            batch = end._batch
+            if batch is not None and not end._waiters:
+                messages = batch.messages  # `_next` written out
+                raw = messages.pop()
+                if not messages:
+                    end._batch = None
+                    discard(end.sock)
+            else:
+                raw = end._take() if not end._waiters else end._poll()
             if raw is not NOT_READY:
                 lock.release()
                 if (
@@ -568,13 +737,14 @@ def depart(channel: PlaceChannel) -> tuple[Any, End]:
     """What is attached to a message for ``channel``."""
     end = channel._end
     end.home = False
-    return (*end.ident, end.remote), end
+    end.be_shared()
+    return (*end.ident, end.remote, end.bulk), end
 
 
 def arrive(info: Any, fd: Fd) -> PlaceChannel:
     """The end that was attached to a message."""
-    number, side, remote = info
-    return PlaceChannel(_hold((number, side), Pipe(fd.take()), remote))
+    number, side, remote, bulk = info
+    return PlaceChannel(_hold((number, side), Pipe(fd.take()), remote, bulk))
 
 
 attachable((PlaceChannel,), "channel", depart, arrive, local=False)

@@ -145,6 +145,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda number, frame: None)
     rtsync.runtime._KINDS.pop(signal.SIGINT, None)
     channel = order.pop("channel")
+    channel._end.be_sole()  # our creator has let go of it, having sent it
     if log.wanted():
         log("enter")
     value = _run(order["name"], order["what"], sent, channel, creator)

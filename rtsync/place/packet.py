@@ -15,6 +15,14 @@ messages, so that several processes may hold the same end. A packet is one messa
 * otherwise a head says how long the pickle and the buffers are and what is attached. If all that is longer
   than `INLINE` it goes into a segment of shared memory, and only its descriptor through the socket.
 
+**Batches.** Packets of the first kind that have had to wait for room may go together in one message of the
+socket, a `Batch`: that saves both sides most of their system calls. It stays in the socket until the last of
+its packets has been taken, so batches change nothing about what whoever comes to hold the end finds there.
+A *mark* is sent before each one, so that who is alone in reading takes everything else in one call, and
+looks before it takes only after a mark. How far it has got in a batch it remembers by itself. Processes that
+share an end take turns by a lock on its socket, which the kernel lets go when its holder ends, and the count
+of what they have taken is in a file of the sender's that comes with the batch (its *cursor*).
+
 A packet owns its contents: what the program does to its arrays after the put changes nothing. Descriptors
 travel with the message (``SCM_RIGHTS``); those of a message that nobody receives are closed by the kernel.
 """
@@ -22,11 +30,14 @@ travel with the message (``SCM_RIGHTS``); those of a message that nobody receive
 from __future__ import annotations
 
 import errno
+import fcntl
 import marshal
 import os
 import socket
+import time
 from array import array
 from collections.abc import Sequence
+from struct import Struct
 from typing import Any, Final, Protocol
 
 from shm import Segment
@@ -43,11 +54,17 @@ _LONGEST: Final = INLINE + (1 << 15)  # with its head, the longest message on a 
 _ROOM: Final = socket.CMSG_SPACE(array("i").itemsize * (MOST_ATTACHED + 3))
 _ALIGNED: Final = 64  # buffers begin at multiples of this
 _HEAD: Final = 0x01  # the first byte of a packet that has a head
+_MARK: Final = 0x03
+_BATCH: Final = 0x04
 
 SEND_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _BUSY: Final = {errno.EAGAIN, errno.EWOULDBLOCK}
 _LATER: Final = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 _GONE: Final = {errno.EPIPE, errno.ENOTCONN, errno.ECONNREFUSED}
+
+_CURSOR: Final = Struct("<II")  # the number of a batch, and how many of its packets have been taken
+CURSOR_SIZE: Final = _CURSOR.size
+_ONE: Final = socket.CMSG_SPACE(array("i").itemsize)
 
 _LONGEST_META: Final = 1 << 14  # bytes that a head may say
 _FAR_HEAD: Final = 0x02  # of one that says more: that is in shared memory, the last thing attached
@@ -239,6 +256,25 @@ def _remade(
     return packet
 
 
+class Batch:
+    """Several bare packets that cross together."""
+
+    __slots__ = ("cursor", "messages", "number", "size")
+
+    def __init__(self, number: int, messages: list[bytes], cursor: Holder | None = None) -> None:
+        """``number`` tells it from others of the same sender, and is not 0."""
+        self.number = number
+        self.messages = messages
+        self.size = len(messages)
+        self.cursor = cursor
+
+    def wire(self) -> tuple[list[bytes], list[Holder]]:
+        """What goes through a socket, and the descriptors beside it."""
+        assert self.cursor is not None
+        head = bytes((_BATCH,)) + self.number.to_bytes(4, "little")
+        return [head, marshal.dumps(self.messages, 2)], [self.cursor]
+
+
 class FULL:
     """The socket has no room now and will report when it has."""
 
@@ -255,7 +291,11 @@ class GONE:
     """Nobody holds the other end any more."""
 
 
-def transmit(sock: socket.socket, packet: Packet | bytes) -> Any:
+MARK: Final = bytes((_MARK,))
+"""What is sent before a batch."""
+
+
+def transmit(sock: socket.socket, packet: Packet | Batch | bytes) -> Any:
     """Send ``packet`` (a bare pickle is ``bytes``) without waiting: `SENT`, `FULL`, `LATER` or `GONE`."""
     while True:
         try:
@@ -281,9 +321,13 @@ class EMPTY:
     """There is no message now."""
 
 
+class MARKED:
+    """There was a mark; a batch follows, perhaps after other messages, or after a while."""
+
+
 def receive(sock: socket.socket) -> Any:
-    """The next message, without waiting: a bare pickle as ``bytes``, or a `Packet`; else `EMPTY` or
-    `GONE`."""
+    """The next message, without waiting: a bare pickle as ``bytes``, or a `Packet`; `MARKED`; else `EMPTY` or
+    `GONE`. Not for who has been told of a batch, or shares the end: those must not take one off."""
     while True:
         try:
             data, ancillary, flags, _ = sock.recvmsg(_LONGEST, _ROOM)
@@ -296,9 +340,112 @@ def receive(sock: socket.socket) -> Any:
             raise
         if not data:
             return GONE
-        if data[0] > _FAR_HEAD:
+        kind = data[0]
+        if kind > _BATCH:
             return data
+        if kind == _MARK:
+            return MARKED
+        if kind == _BATCH:
+            raise RuntimeError("place channel: a batch without a mark before it")
         return _open(data, _holders(ancillary), flags)
+
+
+def receive_marked(sock: socket.socket) -> Any:
+    """`receive` after a mark: it may also be a `Batch`, which stays in the socket until `discard`."""
+    data = _seen(sock)[0]
+    if data is EMPTY or data is GONE or data[0] != _BATCH:
+        return receive(sock) if type(data) is bytes else data
+    return _batch(data)
+
+
+def receive_shared(sock: socket.socket) -> Any:
+    """`receive` where other processes may read too: one packet, out of a batch if there is one. Waits for
+    those who read now. ``OSError`` if there is no room for a descriptor; nothing has been taken then."""
+    # The kernel suspects a deadlock where another OS thread of a process waits: then once more.
+    while True:
+        try:
+            fcntl.lockf(sock, fcntl.LOCK_EX)
+            break
+        except OSError as error:
+            if error.errno != errno.EDEADLK:
+                raise
+            time.sleep(0)
+    try:
+        while True:
+            data, fd = _seen(sock, _ONE)
+            if type(data) is not bytes:
+                return data
+            if data[0] == _MARK:
+                discard(sock)
+                continue
+            if data[0] != _BATCH:
+                return receive(sock)
+            batch = _batch(data)
+            taken = _taken(batch, fd)
+            # Counted first: who is killed here has taken it.
+            if taken < batch.size:
+                _set_taken(batch, fd, taken + 1)
+            if (
+                taken + 1 >= batch.size
+            ):  # it was the last, or one who took that was killed before it came here
+                discard(sock)
+            if taken < batch.size:
+                return batch.messages[taken]
+    finally:
+        fcntl.lockf(sock, fcntl.LOCK_UN)
+
+
+def share(sock: socket.socket, batch: Batch, taken: int) -> None:
+    """Others will read too: tell them how many of ``batch``, which comes next, have been taken. ``OSError``
+    if there is no room for a descriptor."""
+    _set_taken(batch, _seen(sock, _ONE)[1], taken)
+
+
+def discard(sock: socket.socket) -> None:
+    """Take the next message off, which has been seen."""
+    while True:
+        try:
+            sock.recv(1, socket.MSG_DONTWAIT)
+            return
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ECONNRESET:
+                raise
+
+
+def _seen(sock: socket.socket, room: int = 0) -> tuple[Any, Fd | None]:
+    """The next message, which stays where it is; `EMPTY` or `GONE`; and if there is ``room`` the descriptor
+    that came with it."""
+    while True:
+        try:
+            data, ancillary, _, _ = sock.recvmsg(_LONGEST, room, socket.MSG_PEEK)
+        except BlockingIOError:
+            return EMPTY, None
+        except OSError as error:
+            if error.errno == errno.ECONNRESET:
+                continue
+            raise
+        holders = _holders(ancillary)
+        return data or GONE, holders[0] if holders else None
+
+
+def _batch(data: bytes) -> Batch:
+    return Batch(int.from_bytes(data[1:5], "little"), marshal.loads(memoryview(data)[5:]))
+
+
+def _taken(batch: Batch, fd: Fd | None) -> int:
+    """How many of ``batch`` have been taken by those who share the end. Holds its lock."""
+    if fd is None:
+        raise _no_room("1")
+    number, taken = _CURSOR.unpack(os.pread(fd.fileno(), _CURSOR.size, 0))
+    return taken if number == batch.number else 0  # else it is about the one before
+
+
+def _set_taken(batch: Batch, fd: Fd | None, taken: int) -> None:
+    if fd is None:
+        raise _no_room("1")
+    os.pwrite(fd.fileno(), _CURSOR.pack(batch.number, taken), 0)
 
 
 def peek(sock: socket.socket) -> Any:

@@ -407,7 +407,8 @@ def _create(
     if custodian is not None and custodian.is_shut_down:
         raise ContractError(f"{operation}: the current custodian has been shut down")
     streams = Streams(in_, out, err)
-    near, far = end_pair(location.remote)
+    near, far = end_pair(location.remote, bulk=not location.remote)
+    near.be_sole()
     control, theirs = Pipe.pair()
     name = what[3] if named is None else str(named)
     made = Place(near, Control(control), name, streams)

@@ -20,6 +20,7 @@ async def compute_async(*args):
 
 
 async def fails():
+    rt.uncaught_exception_handler(compute)
     raise ValueError
 
 
@@ -27,12 +28,6 @@ async def waits_for_a_killed_thread():
     t = rt.thread(rt.Channel().get)
     t.kill()
     return await t.wait(compute)
-
-
-async def reports():
-    rt.uncaught_exception_handler(compute)
-    t = rt.thread(fails)
-    await t.wait()
 
 
 async def in_blocks():
@@ -72,6 +67,7 @@ CALLBACKS = {
     "call_with_semaphore, async": lambda: racket.call_with_semaphore(rt.Semaphore(1), compute_async),
     "call_in_nested_thread": lambda: rt.call_in_nested_thread(compute_async),
     "parameterize": lambda: racket_parameterized(),
+    "the handler of uncaught exceptions": fails,
 }
 
 
@@ -110,7 +106,7 @@ async def test_it_is_suspended(name):
     t.kill()
 
 
-@pytest.mark.parametrize("name", [name for name in CALLBACKS if "wrap" not in name])
+@pytest.mark.parametrize("name", [name for name in CALLBACKS if "wrap" not in name and "handler" not in name])
 @pytest.mark.rtsync(workers=2)
 async def test_it_is_broken(name):
     rt.uncaught_exception_handler(lambda thread, error: None)
@@ -124,11 +120,39 @@ async def test_it_is_broken(name):
         await t.join()
 
 
+@pytest.mark.parametrize("backed", [False, True])
 @pytest.mark.rtsync(workers=2)
-async def test_a_handler_of_uncaught_exceptions_ends_with_the_thread_that_it_is_told_of():
+async def test_a_thread_that_is_killed_in_its_handler_of_uncaught_exceptions_counts_as_killed(backed):
     STARTED.clear()
-    waiting = rt.thread(reports)
+    t = rt.thread((lambda: rt.block_on(fails())) if backed else fails)
     while not STARTED:
         await rt.sleep(0)
-    waiting.kill()
-    assert await rt.sync(waiting, timeout=30) is waiting
+    t.kill()
+    assert await rt.sync(t, timeout=30) is t
+    with pytest.raises(rt.ThreadKilled):
+        await t.join()
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_break_ends_a_handler_of_uncaught_exceptions_and_is_reported(capsys):
+    STARTED.clear()
+    t = rt.thread(fails)
+    while not STARTED:
+        await rt.sleep(0)
+    t.break_()
+    with pytest.raises(ValueError):
+        await t.join()
+    assert "rtsync.breaks.Break" in capsys.readouterr().err
+
+
+def test_no_computation_of_a_handler_is_left_when_the_program_ends():
+    async def main():
+        rt.thread(fails)
+        while not STARTED:
+            await rt.sleep(0)
+
+    STARTED.clear()
+    runtime = rt.Runtime(2)
+    runtime.start()
+    runtime.run(main)
+    assert runtime.close() == []

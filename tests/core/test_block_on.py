@@ -290,15 +290,17 @@ def test_keyboard_interrupt_leaves_the_queues(script):
         """
         import os, signal, threading, time
         import rtsync
+        from rtsync.waiter import living
 
         ch, sem = rtsync.Channel(), rtsync.Semaphore()
 
         def interrupt():
-            time.sleep(0.3)
+            while not (living(ch._getters) and living(ch._putters) and living(sem._queue)):
+                time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGINT)
 
-        threading.Thread(target=interrupt).start()
         try:
+            threading.Thread(target=interrupt).start()
             rtsync.block_on(rtsync.sync(ch, ch.put_evt(1), sem))
         except KeyboardInterrupt:
             print("interrupted")
@@ -317,8 +319,8 @@ def test_keyboard_interrupt_with_a_timer_armed(script):
         import os, signal, threading, time
         import rtsync
 
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
             rtsync.block_on(rtsync.sleep(1000))
         except KeyboardInterrupt:
             print("interrupted")
@@ -336,13 +338,13 @@ def test_keyboard_interrupt_may_be_caught_in_the_operation(script):
 
         async def patient(ch):
             try:
+                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
                 await ch.get()
             except KeyboardInterrupt:
+                threading.Timer(0.1, lambda: rtsync.block_on(ch.put("value"))).start()
                 return await ch.get()
 
         ch = rtsync.AsyncChannel()
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-        threading.Timer(0.6, lambda: rtsync.block_on(ch.put("value"))).start()
         print(rtsync.block_on(patient(ch)))
         """
     )
@@ -359,8 +361,8 @@ def test_another_signal_handler_that_raises(script):
             raise RuntimeError("from the handler")
 
         signal.signal(signal.SIGUSR1, handler)
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
         try:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
             rtsync.block_on(rtsync.Channel().get())
         except RuntimeError as error:
             print(error)

@@ -493,6 +493,35 @@ async def test_a_second_break_waits_for_the_clean_up_of_the_first():
     assert log == ["clean"]
 
 
+async def test_breaks_are_disabled_in_clean_up_and_come_after_it():
+    log = []
+
+    async def child():
+        try:
+            try:
+                await Channel().get()
+            finally:
+                log.append(break_enabled())
+                current_thread().break_()
+                with breaks(False):
+                    log.append("own")
+                await sleep(0)
+                log.append("clean")
+        except Break:
+            log.append("first")
+        log.append(break_enabled())
+        try:
+            await Semaphore().wait()
+        except Break:
+            log.append("second")
+
+    t = thread(child)
+    await sync(idle())
+    t.break_()
+    await t.join()
+    assert log == [False, "own", "clean", "first", True, "second"]
+
+
 @pytest.mark.parametrize("backed", [False, True])
 @pytest.mark.rtsync(workers=2, runs=3)
 async def test_a_break_that_waited_for_clean_up_comes_after_it(backed):

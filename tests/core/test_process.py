@@ -370,8 +370,8 @@ def test_keyboard_interrupt_ends_run_and_all_clean_up_runs(script):
 
         async def main():
             rtsync.thread(blocked)
-            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
             try:
+                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
                 await rtsync.sleep(1000)
             finally:
                 print("main: clean")
@@ -392,8 +392,8 @@ def test_keyboard_interrupt_arrives_as_a_break_in_the_main_thread(script):
         import rtsync
 
         async def main():
-            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
             try:
+                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
                 await rtsync.sleep(1000)
             except rtsync.Break as error:
                 print(type(error).__name__)
@@ -455,8 +455,8 @@ def test_the_other_signals_arrive_as_breaks_and_end_run_with_128_plus_their_numb
         import rtsync
 
         async def main():
-            threading.Timer(0.3, os.kill, (os.getpid(), {int(number)})).start()
             try:
+                threading.Timer(0.3, os.kill, (os.getpid(), {int(number)})).start()
                 await rtsync.sleep(1000)
             except BaseException as error:
                 print(type(error).__name__)

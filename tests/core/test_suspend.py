@@ -407,6 +407,16 @@ async def test_control_needs_authority(operation):
 
 
 @pytest.mark.parametrize("operation", ["suspend", "kill"])
+async def test_a_dead_thread_needs_no_authority(operation):
+    # Racket Reference: "If thd has already terminated, kill-thread does nothing."
+    with Custodian():
+        t = thread(Channel().get)
+    t.kill()
+    with Custodian():
+        getattr(t, operation)()
+
+
+@pytest.mark.parametrize("operation", ["suspend", "kill"])
 async def test_every_custodian_of_the_thread_must_be_managed(operation):
     one, two = Custodian(), Custodian()
     with one:

@@ -1,5 +1,6 @@
 """SPEC §3: how threads begin, end, and are waited for."""
 
+import threading
 from contextvars import ContextVar
 
 import pytest
@@ -19,6 +20,7 @@ from rtsync import (
     thread,
     uncaught_exception_handler,
 )
+from scheduler.safepoint import safepoints
 from scheduler.worker import LOCKS
 
 
@@ -43,8 +45,6 @@ async def test_thread_passes_the_arguments_on():
 
 
 async def test_a_plain_function_makes_an_os_backed_thread():
-    import threading
-
     def f(a):
         return a, threading.current_thread()
 
@@ -597,6 +597,50 @@ async def test_dead_evt_of_a_dead_thread_is_ready():
     t = thread(f)
     await t.join()
     assert await sync(t.dead_evt(), timeout=0) is t.dead_evt()
+
+
+class ComesFirst:
+    """In place of a thread's lock: whoever takes it finds that somebody else has had it just before."""
+
+    def __init__(self, t, act):
+        self.t, self.act, self.lock = t, act, t._lock
+        t._lock = self
+
+    def acquire(self):
+        self.t._lock = self.lock
+        self.act()
+        return self.lock.acquire()
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, *exc):
+        self.lock.release()
+
+    def release(self):
+        self.lock.release()
+
+
+async def test_a_dead_evt_that_is_asked_for_in_the_moment_of_the_end_happens():
+    t, asked = thread(sleep), []
+    ComesFirst(t, lambda: asked.append(t.dead_evt()))
+    await sync(idle())
+    assert await sync(asked[0], timeout=1) is asked[0]
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_break_in_the_moment_of_the_end_leaves_no_request_behind():
+    t = thread(sleep)
+    other = threading.Thread(target=t.break_)
+
+    def breaks():
+        other.start()
+        other.join()
+
+    ComesFirst(t, breaks)
+    await sync(idle())
+    assert t.dead
+    assert t not in safepoints._wanted
 
 
 async def test_dead_evt_happens_after_a_kill():

@@ -58,7 +58,7 @@ def serving(folder, *options):
         assert process.stdout is not None
         host, _, port = process.stdout.readline().strip().removeprefix("http://").rstrip("/").partition(":")
         yield host, int(port)
-        assert get((host, int(port)), "/")[:1] == (200,)
+        assert any(answers((host, int(port))) for _ in range(50))
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=150)
         assert (process.returncode, errors) == (0, "")
@@ -75,6 +75,14 @@ def get(server, path, method="GET"):
         return response.status, response.read(), response.headers
     finally:
         connection.close()
+
+
+def answers(server):
+    """Whether it gave the answer. An impatient one may drop this client, too, when the machine is busy."""
+    try:
+        return get(server, "/")[0] == 200
+    except (http.client.HTTPException, OSError):
+        return False
 
 
 def raw(server):
@@ -189,12 +197,19 @@ def test_a_client_that_says_no_more_is_dropped(impatient, said):
 
 
 def test_a_client_that_says_no_more_after_an_answer_is_dropped(impatient):
-    with raw(impatient) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        text = b""
-        while data := client.recv(4096):
-            text += data
-        assert text.endswith(b"rtsync\n")
+    def ask():
+        with raw(impatient) as client:
+            text = b""
+            try:
+                client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                while data := client.recv(4096):
+                    text += data
+            except ConnectionError:  # dropped before it had asked
+                return b""
+            return text
+
+    # All of them end; one at least was quick enough to get its answer.
+    assert any(ask().endswith(b"rtsync\n") for _ in range(50))
 
 
 def test_a_client_that_sends_byte_by_byte_is_dropped_although_it_is_never_silent_for_long(impatient):

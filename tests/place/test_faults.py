@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -220,18 +221,23 @@ async def test_queued_messages_wait_while_there_is_no_shared_memory(monkeypatch)
 async def test_messages_wait_while_the_system_has_no_descriptors_to_spare(monkeypatch):
     one, other = place_channel()
     real = packet_module._send
-    refusals = [errno.ETOOMANYREFS, errno.ENOBUFS]
+    refusals = deque([errno.ETOOMANYREFS, errno.ENOBUFS])
 
     def send(*args):
-        if refusals:
-            raise OSError(refusals.pop(), "no room")
-        real(*args)
+        try:
+            refusals.rotate()
+            error = refusals[0]
+        except IndexError:
+            real(*args)
+        else:
+            raise OSError(error, "no room")
 
     monkeypatch.setattr(packet_module, "_send", send)
     near, _far = place_channel()
     one.put([near])
     one.put("next")
     assert one.queued.messages == 2
+    refusals.clear()
     assert await other.get() == [near]
     assert await other.get() == "next"
 

@@ -9,17 +9,20 @@ SLOW = {
     "asyncio",
     "cloudpickle",
     "concurrent.futures",
+    "ctypes",
     "dataclasses",
     "dis",
     "inspect",
     "logging",
     "multiprocessing",
     "numpy",
+    "re",
     "rtsync.aio",
     "rtsync.ports",
     "ssl",
     "subprocess",
     "tempfile",
+    "textwrap",
     "traceback",
 }
 
@@ -30,3 +33,14 @@ def test_a_place_begins_without_the_modules_that_take_long_to_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not SLOW.intersection(done.stdout.split())
+
+
+def test_whoever_imports_textwrap_in_the_middle_of_our_import_gets_the_real_one():
+    code = (
+        "import sys, scheduler.sorted_list as ours; sys.modules['textwrap'] = ours._textwrap\n"
+        "from textwrap import dedent\n"
+        "import textwrap\n"
+        "print(dedent('  a'), textwrap.shorten('b c', 99))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "a b c\n"

@@ -99,7 +99,7 @@ def _what(frame: Any, qualname: str) -> str:
         if subject in local:
             return f"{name} of {shown(local[subject])}"
     if "one" in local:
-        evts: Any = (local["one"], local["two"])
+        evts: Any = tuple(local[evt] for evt in ("one", "two") if evt in local)
     else:
         evts = local.get("evts", local.get("bases"))
         if evts is None and name == "sync" and "evt" in local:

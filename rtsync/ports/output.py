@@ -33,7 +33,8 @@ from .descriptor import Descriptor
 from .ends import end_of
 from .errors import Failed, given
 from .input import DONE
-from .port import Port, PortEvt, Request, check_encoding, performing
+from .port import PortEvt, Request, check_encoding, performing
+from .timeouts import TimedPort, TimedRequest
 
 BLOCK: Final = 1 << 12
 """Bytes that are collected before they are sent, unless someone flushes."""
@@ -47,7 +48,7 @@ _AT_ONCE: Final = 1 << 18
 _MODES: Final = ("block", "line", "none")
 
 
-class OutputPort(Port):
+class OutputPort(TimedPort):
     """A sink of bytes. As an event: ready when writing would not block, with itself as the result.
 
     ``async with port`` closes it, and waits until all was sent.
@@ -72,6 +73,7 @@ class OutputPort(Port):
 
     _what = WRITE
     _kind = "output port"
+    _public = "OutputPort"
 
     def __init__(
         self,
@@ -141,6 +143,13 @@ class OutputPort(Port):
         """Bytes that were written and not yet sent."""
         return self._pending
 
+    def send(self) -> None:
+        """Begin to send what is pending, without waiting. Any OS thread."""
+        if not self._later(self.send):
+            with self._lock:
+                if self._pending or self._end.unsent:
+                    self._drain()
+
     def buffering(self, *mode: str) -> Any:
         """How long bytes are kept: ``'block'`` until there are enough or someone flushes, ``'line'`` also
         until a line ends, ``'none'`` not at all. Reads without an argument, sets with one.
@@ -208,6 +217,8 @@ class OutputPort(Port):
                     return value
                 if type(value) is not Sent:
                     return given(value)
+                if self._timeout is not None:
+                    value._since(request)
                 request = value
             value = NOT_READY
             lock.acquire()
@@ -495,7 +506,7 @@ class OutputPort(Port):
 # -- what threads want of an output port. All methods but _finish hold the port's lock --------------------
 
 
-class Writing(Request):
+class Writing(TimedRequest):
     """Of an output port."""
 
     __slots__ = ()
@@ -664,6 +675,17 @@ class Sent(Writing):
     def _take(self, found: Any) -> Any:
         return self._value if found is True else found
 
+    def _late(self, operation: str | None = None) -> Failed:
+        return super()._late(None if self._value is None else Write.operation)
+
+
+class Rest(Sent):
+    """That all was sent, of a port that closes."""
+
+    __slots__ = ()
+
+    operation = "close"
+
 
 class Writable(Writing):
     """An output port as an event."""
@@ -675,7 +697,8 @@ class Writable(Writing):
     def _find(self) -> Any:
         port = self._port
         over = port._error is not None or port._closing or port._closed
-        return port if over or port._room() else NOT_READY
+        # A port that keeps nothing pending has a writer wait for its sink as well.
+        return port if over or (port._room() and (port._ready or port._limit)) else NOT_READY
 
 
 class Closing:
@@ -688,7 +711,11 @@ class Closing:
 
     def __await__(self) -> Any:
         port = self._port
-        return port._finish_closing(Sent(port, port._total, True, None)).__await__()
+        try:
+            yield from port._finish_closing(Rest(port, port._total, True, None)).__await__()
+        except TimeoutError:
+            port.abort()  # nobody else may be left to do it
+            raise
 
     def __repr__(self) -> str:
         return f"<closing {self._port!r}>"

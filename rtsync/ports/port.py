@@ -162,6 +162,14 @@ class Port(BaseEvt):
         self._queue.append((waiter, case, request))
         if self._watched is not None:
             self._want()
+        if self._timeout is not None and case is None:  # else it waits in a `sync`
+            self._set_deadline(request)
+
+    _timeout: float | None = None
+    """See `timeouts.TimedPort`."""
+
+    def _set_deadline(self, request: Any) -> None:
+        raise NotImplementedError
 
     def _want(self) -> None:
         """Be told by the poller of this thread's runtime, and be kept alive by it meanwhile. Holds _lock."""
@@ -305,7 +313,7 @@ class Port(BaseEvt):
             self._closed = True
             self._fd = -1
             self._ready = True  # there is an answer: a refusal
-            queue, self._queue = self._queue, WaitQueue()
+            queue = self._queue.taken()
             self._unhold()
             refusal = self._refusal()
         for waiter, case, request in queue:

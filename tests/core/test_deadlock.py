@@ -612,3 +612,89 @@ def test_real_a_thread_that_suspends_itself_takes_the_only_worker_and_does_not_h
         """
     )
     assert done.stdout == "deadlock\n"
+
+
+@pytest.mark.parametrize("stalls", ["before it wakes", "after it woke"])
+@pytest.mark.parametrize("waiting", ["main", "another thread"])
+def test_of_two_workers_that_look_at_once_the_second_sees_whom_the_first_is_waking(script, waiting, stalls):
+    done = script(
+        f"""
+        import threading
+        import time
+        import rtsync
+        import rtsync.runtime
+        from rtsync import idle, sync, thread
+
+        running, looking = threading.Barrier(2), threading.Barrier(2)
+        ch = rtsync.Channel()
+        armed = []
+
+        def look(self, real=rtsync.Runtime.idle_hook):
+            if armed:
+                try:
+                    looking.wait(10)  # both are published as idle
+                except threading.BrokenBarrierError:
+                    pass
+            real(self)
+
+        def wake(entries, value, real=rtsync.runtime.wake_all):
+            stalls = bool(armed and entries)
+            if stalls:
+                armed.clear()
+            if stalls and {stalls.startswith("before")}:
+                time.sleep(0.5)  # the other one looks now
+            real(entries, value)
+            if stalls and {stalls.startswith("after")}:
+                time.sleep(0.5)
+
+        rtsync.Runtime.idle_hook = look
+        rtsync.runtime.wake_all = wake
+
+        async def other():
+            running.wait(30)
+
+        async def waits():
+            await sync(idle())
+            await ch.put("no deadlock")
+
+        async def main():
+            if {waiting != "main"}:
+                thread(waits)
+            thread(other)
+            armed.append(True)
+            running.wait(30)
+            if {waiting == "main"}:
+                await sync(idle())
+                return "no deadlock"
+            return await ch.get()
+
+        print(rtsync.run(main, workers=2))
+        """
+    )
+    assert done.stdout == "no deadlock\n"
+
+
+@pytest.mark.parametrize("timeout", ["None", "0.001"])
+@pytest.mark.parametrize("evts", ["Channel()", "Channel(), Semaphore()"])
+def test_real_a_thread_suspended_in_a_sync_is_reported_with_its_events(script, evts, timeout):
+    done = script(
+        f"""
+        import rtsync
+        from rtsync import Channel, Semaphore, sync
+
+        async def main():
+            t = rtsync.thread(waits)
+            await rtsync.sleep(0)
+            t.suspend()
+            await t.wait()
+
+        async def waits():
+            await sync({evts}, timeout={timeout})
+
+        try:
+            rtsync.run(main, workers=1)
+        except rtsync.Deadlock as error:
+            print(error)
+        """
+    )
+    assert re.search(r"thread waits: is stopped in sync\(.*<Channel", done.stdout)

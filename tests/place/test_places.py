@@ -349,7 +349,7 @@ async def test_place_context_refuses_free_variables_that_are_not_allowed_as_mess
         return lock
 
     with pytest.raises(
-        ContractError, match=r"the free variable 'lock'\['a'\]\[0\]: threading.Lock cannot be sent"
+        ContractError, match=r"the free variable lock\['a'\]\[0\]: threading.Lock cannot be sent"
     ):
         place_context(body)
     with pytest.raises(TypeError, match="place_context: fn must be a function"):

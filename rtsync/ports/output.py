@@ -496,6 +496,13 @@ class OutputPort(TimedPort):
             if self._held:
                 self._want_again()
 
+    def _look_again(self) -> bool:
+        if not super()._look_again():
+            return False
+        if self._draining:
+            self._push()
+        return True
+
     def _room(self) -> bool:
         """Whether a write would be taken; sends first what can be sent."""
         if self._pending > self._limit:
@@ -579,7 +586,7 @@ class WriteAvail(Writing):
             port._drain()
             if port._pending or port._end.unsent:
                 return self._over()
-        return True if port._ready or not self._data else NOT_READY
+        return True if port._ready or not port._told or not self._data else NOT_READY
 
     def _take(self, found: Any) -> Any:
         if found is not True:

@@ -268,7 +268,8 @@ class Latch(BaseEvt):
                 return True
             self.value = value[0] if value else self
             self.is_set = True
-            waiters, self._waiters = self._waiters, None
+            waiters = self._waiters and self._waiters.taken()
+            self._waiters = None
         if waiters:
             wake_all(waiters, self.value)
         return True

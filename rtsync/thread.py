@@ -183,7 +183,7 @@ class Thread(Controlled, BaseEvt):
         if worker.queue:
             worker.queue.append(self)
             # publish (append above), then check: see scheduler.runtime
-            if worker.runtime.idle:
+            if worker.runtime.idle and len(worker.queue) >= worker.worth:
                 worker.runtime.wake()
         elif not worker.next:
             worker.next.append(self)
@@ -216,8 +216,13 @@ class Thread(Controlled, BaseEvt):
             self._wake(waiters)
 
     def _wake(self, waiters: Any) -> None:
-        """Resume those that have waited for its end. Nobody else can reach ``waiters`` any more."""
-        for entry in (waiters,) if type(waiters) is list else waiters:
+        """Resume those that have waited for its end. Takes _lock."""
+        if type(waiters) is list:
+            waiters = (waiters,)
+        else:
+            with self._lock:
+                waiters = waiters.taken()
+        for entry in waiters:
             try:
                 if type(entry) is list:
                     task = entry.pop()

@@ -11,8 +11,9 @@ been taken. Only the channel between a place and its creator has them. An end of
 somewhere: its process is alone in reading it, and knows by itself how far it is in a batch.
 
 **Lingering.** A get that finds nothing waits for a moment inside its step (`scheduler.linger`) before it
-parks, as long as that pays: after a wait in vain it does so ever more rarely. An end for which nobody is
-parked is taken off the poller, or each message would wake some worker for nothing.
+parks, as long as that pays: after a wait in vain it does so ever more rarely. The same goes for keeping its
+processor awake meanwhile, if the answer comes later than that lasts. An end for which nobody is parked is
+taken off the poller, or each message would wake some worker for nothing.
 
 **A put never blocks.** It sends at once; when the socket is full, messages wait here (``queued`` tells how
 much) and are sent by whoever is told by the poller that there is room. A place that ends hands what it has
@@ -55,6 +56,7 @@ from rtsync.evt import BaseEvt, Evt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give, has_living
 from scheduler import Parking, defer, direct, linger, nested, poller_here
 from scheduler.io_thread import io_poller
+from scheduler.linger import AWAKE, SOON
 from scheduler.poller import END, READ, WRITE
 from shm import Segment
 
@@ -96,7 +98,8 @@ _ROUNDS: Final = 16
 """So often may a get linger with success before its thread gives way."""
 
 _MOST_SKIPPED: Final = 63
-"""Gets that do not linger, after many that did in vain."""
+"""Gets that do not linger, after many that did in vain; and those that let the processor rest at once, after
+many for which it was kept awake in vain."""
 
 _sending: set[End] = set()
 """Ends with messages that wait for room: not garbage, even if the program has dropped them."""
@@ -132,8 +135,10 @@ class End(BaseEvt):
         "_marks",
         "_outgoing",
         "_receive",
+        "_rests",
         "_send_lock",
         "_skip",
+        "_tired",
         "_waiters",
         "bulk",
         "fd",
@@ -185,6 +190,7 @@ class End(BaseEvt):
         look.register(self.fd, select.POLLIN)
         self._look = look.poll
         self._backoff = self._skip = 0  # for how many gets it is not tried: after the last failure, and now
+        self._tired = self._rests = 0  # the same for keeping the processor awake
         self._large = 0  # sent in shared memory since the socket's buffer was last seen empty
 
     def fileno(self) -> int:
@@ -276,8 +282,15 @@ class End(BaseEvt):
             with self._lock:
                 if not self._waiters:
                     self._take_off()
-        if linger(self._look):
+        came = linger(self._look, 0.0 if self._rests else AWAKE)
+        if came:
             self._backoff = 0
+            if self._rests:
+                self._rests -= 1
+            elif came == SOON:
+                self._tired //= 2
+            else:
+                self._rests = self._tired = min(2 * self._tired + 1, _MOST_SKIPPED)
             self._lingered += 1
             if not self._lingered % _ROUNDS:
                 self._dry = False  # perhaps messages come faster than they are taken by now
@@ -395,8 +408,12 @@ class End(BaseEvt):
                 if result is GONE:
                     self.mute = True
                     return
+                # Publish (append), then ask for a report: `on_ready` looks without the lock.
                 _sending.add(self)
+                self._outgoing.append(packet)
+                self._bytes += _nbytes(packet)
                 self._wait_for_room(result)
+                return
             self._outgoing.append(packet)
             self._bytes += _nbytes(packet)
 
@@ -603,7 +620,7 @@ class PlaceChannel(Evt):
             if len(packet) > INLINE:
                 packet = None
             elif end._outgoing:
-                lock = end._send_lock
+                lock: Any = end._send_lock
                 lock.acquire()
                 if end._outgoing and not lock._recursion_count() > 1:
                     end._outgoing.append(packet)
@@ -628,6 +645,7 @@ class PlaceChannel(Evt):
         """Wait for the next message and take it. Source: Racket Reference, ``place-channel-get``."""
         end = self._end
         lock = end._lock
+        raw: Any
         while True:
             if end._batch is None and end._dry and not end._waiters and end.linger():
                 yield None

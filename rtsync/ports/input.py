@@ -171,7 +171,8 @@ class InputPort(TimedPort):
                     self._enrolment.reader = self  # type: ignore[union-attr]
                     if self._timeout is not None:
                         self._deadline = deadline = driver.clock() + self._timeout
-                        if driver.timers not in self._armed:
+                        armed = self._armed.get(driver.timers)
+                        if armed is None or deadline < armed[0]:
                             self._arm(driver.timers, deadline)
             except BaseException:
                 lock.release()

@@ -325,7 +325,7 @@ class Port(BaseEvt):
             self._closed = True
             self._fd = -1
             self._ready = True  # there is an answer: a refusal
-            queue, self._queue = self._queue, WaitQueue()
+            queue = self._queue.taken()
             self._unhold()
             refusal = self._refusal()
         for waiter, case, request in queue:

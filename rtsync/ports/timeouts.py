@@ -2,8 +2,9 @@
 
 Each waiter has a deadline, but there is only one timer for all of a port's (in each timer queue of those who
 wait), and it is not moved when somebody goes: when it fires it looks who is late, and is armed again for the
-first of the others, if any. So a thread that is always in time costs one timer for each time the timeout
-passes, not two operations on the timers of the runtime, with their lock, for each time it waits.
+first of the others, if any. It is armed anew for who comes with a deadline before that, which nobody does
+unless the timeout was made shorter. So a thread that is always in time costs one timer for each time the
+timeout passes, not two operations on the timers of the runtime, with their lock, for each time it waits.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class TimedPort(Port):
     def __init__(self, end: Any, name: str, encoding: str, errors: str) -> None:
         super().__init__(end, name, encoding, errors)
         self._timeout: float | None = None
-        self._armed: dict[TimerQueue, Timer] = {}  # see `_expire`
+        self._armed: dict[TimerQueue, tuple[float, Timer]] = {}  # for when; see `_expire`
 
     @property
     def timeout(self) -> float | None:
@@ -73,11 +74,6 @@ class TimedPort(Port):
                 self._quick_to_queue()
             self._timeout = seconds
             self._restart()
-            # A timer of a longer timeout comes too late for a shorter one: let those look again that there
-            # are.
-            for timers, timer in list(self._armed.items()):
-                timers.disarm(timer)
-                self._arm(timers, timers.clock())
 
     _public = "Port"
     """The class that users know."""
@@ -97,7 +93,8 @@ class TimedPort(Port):
         deadline = getattr(request, "_deadline", None)
         if deadline is None:
             request._deadline = deadline = timers.clock() + self._timeout
-        if home is None or timers not in self._armed:
+        armed = None if home is None else self._armed.get(timers)
+        if armed is None or deadline < armed[0]:
             self._arm(timers, deadline, home is not None)
 
     def _arm(self, timers: TimerQueue, deadline: float, remember: bool = True) -> None:
@@ -112,12 +109,16 @@ class TimedPort(Port):
         with timers.lock:
             timer = timers.arm(deadline, [], None, fire)
         if remember:
-            self._armed[timers] = timer
+            armed = self._armed.get(timers)
+            self._armed[timers] = deadline, timer
+            if armed is not None:
+                timers.disarm(armed[1])
 
     def _expire(self, timers: TimerQueue, timer: Timer) -> None:
         """``timer`` of ``timers`` has fired. Takes _lock."""
         with self._lock:
-            remembered = self._armed.get(timers) is timer
+            armed = self._armed.get(timers)
+            remembered = armed is not None and armed[1] is timer
             if remembered:
                 del self._armed[timers]
             if self._closed:
@@ -150,6 +151,6 @@ class TimedPort(Port):
         was_open = super()._shut()
         with self._lock:
             armed, self._armed = self._armed, {}
-        for timers, timer in armed.items():
+        for timers, (_, timer) in armed.items():
             timers.disarm(timer)
         return was_open

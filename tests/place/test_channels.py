@@ -8,7 +8,7 @@ import pytest
 
 import rtsync as rt
 from rtsync import ContractError, block_on, sync
-from rtsync.place import PlaceChannel, place_channel
+from rtsync.place import PlaceChannel, channel, place_channel
 from shm import SharedFxvector
 
 
@@ -501,3 +501,35 @@ def test_what_waits_for_room_when_a_run_ends_is_still_sent(plain):
     rt.run(flood if plain else main)
     assert one.queued.messages
     assert [block_on(other.get())[0] for _ in range(5000)] == list(range(5000))
+
+
+def test_room_that_comes_before_a_message_is_queued_for_it_is_not_overlooked(monkeypatch):
+    one, other = place_channel()
+    got = []
+    reports = []
+
+    class ReportsAtOnce:
+        def want(self, end, what):
+            while (message := other.try_get()) is not None:
+                got.append(message)
+            looked = threading.Event()
+
+            def report():
+                end.on_ready(what)
+                looked.set()
+
+            reports.append(threading.Thread(target=report))
+            reports[-1].start()
+            looked.wait(0.05)  # it may have to wait for us
+
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "io_poller", ReportsAtOnce)
+        count = 0
+        while not reports:
+            one.put(bytes(3000))
+            count += 1
+        for thread in reports:
+            thread.join()
+    assert one.queued.messages == 0
+    while len(got) < count:
+        got.append(block_on(other.get()))

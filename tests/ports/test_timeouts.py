@@ -228,17 +228,39 @@ async def test_a_line_that_comes_byte_by_byte_has_the_same_time_as_a_whole_one(p
     close(inp, out)
 
 
+async def waits(inp):
+    while not inp.has_waiters():
+        await sleep(0.001)
+
+
 async def test_each_of_several_readers_has_its_own_time(pair):
     inp, out, other = pair()
     inp.timeout = LONG
     patient = thread(inp.read_line)
-    await sleep(NOT_LONG)
+    await waits(inp)
     inp.timeout = NOT_LONG  # shorter than what the timer was armed for
     hasty = thread(inp.read_line)
     with pytest.raises(TimeoutError):
         await hasty.join()
     other.send(b"line\n")
     assert await patient.join() == "line"
+    close(inp, out)
+
+
+@pytest.mark.parametrize("read", ["read_line", "read_bytes_avail"])
+async def test_a_shorter_timeout_holds_although_somebody_has_been_waiting_with_a_longer_one(pair, read):
+    inp, out, _ = pair()
+    inp.timeout = LONG
+    patient = thread(inp.read_line)
+    await waits(inp)
+    inp.timeout = NOT_LONG
+    await sleep(NOT_LONG)  # who looks after the timers has seen the change
+    if read == "read_bytes_avail":
+        patient.kill()
+    hasty = thread(getattr(inp, read))
+    assert await sync(hasty, timeout=60) is hasty
+    with pytest.raises(TimeoutError):
+        await hasty.join()
     close(inp, out)
 
 

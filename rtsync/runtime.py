@@ -27,12 +27,12 @@ from scheduler.timers import FAR
 from . import asyncgens
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
-from .control import FAILED, KILL, KILLED, Controlled, kill_all
+from .control import FAILED, KILL, KILLED, SUSPEND, Controlled, kill_all
 from .custodian import Custodian
 from .deadlock import deadlock_report, outside
 from .env import Env, Parameter, current_env
 from .errors import ContractError, Deadlock, ForkError, ThreadKilled, check_callable, check_count, refuse
-from .evt import BaseEvt, Evt
+from .evt import BaseEvt, Evt, Latch
 from .os_thread import Call, OsThread
 from .os_threads import OsThreads
 from .pool import Engine
@@ -103,6 +103,7 @@ class Runtime(scheduler.Runtime):
         self.env = Env(Custodian.root())  # of the main thread, and of all others but those in blocks
         self._root_group: ThreadGroup | None = None
         self.main: Thread | None = None
+        self._stranded = Latch()  # the main thread is suspended for good; its value: the `Deadlock`
         self.os_threads = OsThreads(self)
         self.blocking = Blocking(self)
         self.pools: tuple[Engine, ...] = ()  # parallel pools with workers; replaced under lock, never changed
@@ -135,6 +136,7 @@ class Runtime(scheduler.Runtime):
             )
         if self.root.is_shut_down:
             self.env = Env(Custodian.root())
+        self._stranded = Latch()
         started = not self.running
         if started:
             self.start()
@@ -143,7 +145,7 @@ class Runtime(scheduler.Runtime):
                 thread = self._start_main(main, args)
                 try:
                     arrived(thread)
-                    self._wait_for(thread)
+                    self._wait_for(thread, or_for=(self._stranded,))
                 finally:
                     # By an exception here too: the main thread goes first, then the others.
                     self._shut_down()
@@ -159,6 +161,8 @@ class Runtime(scheduler.Runtime):
                 sys.exit(128 + (SIGTERM if isinstance(outcome, BreakTerminate) else SIGHUP))
             raise outcome
         if state == KILLED:
+            if self._stranded.is_set:
+                raise self._stranded.value
             raise ThreadKilled("run: the main thread was killed")
         return outcome
 
@@ -203,12 +207,12 @@ class Runtime(scheduler.Runtime):
             self.inject(thread)
         return thread
 
-    def _wait_for(self, thread: Thread, patience: float | None = None) -> None:
+    def _wait_for(self, thread: Thread, patience: float | None = None, or_for: tuple[Evt, ...] = ()) -> None:
         """Wait until ``thread`` has ended, or some seconds. In an OS thread that is no worker."""
         me = threading.current_thread()
         self.blocked.add(me)
         try:
-            block(sync(thread, timeout=patience))
+            block(sync(thread, *or_for, timeout=patience))
         finally:
             self.blocked.discard(me)
 
@@ -403,14 +407,19 @@ class Runtime(scheduler.Runtime):
         if any(pool.timers.waits() for pool in self.pools):
             return
         waiter = main.waiter
-        if not waiter or self.foreign_os_threads():
+        suspended = main.pending & SUSPEND
+        if not (waiter or suspended) or self.foreign_os_threads():
             return
         report = deadlock_report(self)
-        # A timer may have fired in the meantime, and whoever it woke may wait for idleness now.
-        if not self.all_idle() or self.has_work() or self.turns() != turns:
+        # A timer may have fired in the meantime, and whoever it woke may wait for idleness now. A foreign OS
+        # thread may have put something on its way before it ended, after our first look for that.
+        if not self.all_idle() or self.has_work() or self.turns() != turns or self._awaits_io():
+            return
+        if suspended:  # nothing can be raised in it: `run` kills it
+            self._stranded.set(Deadlock(report))
             return
         try:
-            waiter.pop()
+            waiter.pop()  # type: ignore[union-attr]
         except IndexError:
             return
         main.raise_in(Deadlock(report))

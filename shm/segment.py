@@ -39,11 +39,17 @@ import sys
 from collections.abc import Buffer, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from mmap import mmap
-from pickle import PickleBuffer, PicklingError
 from stat import S_ISREG
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import finalize
+
+try:  # what pickle takes them from: that imports much more
+    from _pickle import PickleBuffer, PicklingError
+except ImportError:
+    from pickle import PickleBuffer, PicklingError
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 _FOLDER = "/dev/shm"
 _GONE = (FileNotFoundError, PermissionError, ProcessLookupError, NotADirectoryError)
@@ -125,6 +131,8 @@ class Segment:
         """The contents as bytes, writable. It lives on when the segment is dropped."""
         mapped = self._map
         if mapped is None:
+            from mmap import mmap  # not needed by a place that sees no shared memory
+
             # Two threads may come here together: two mappings of the same memory, and one is kept.
             size = self._nbytes
             mapped = self._map = mmap(self._fd, size, trackfd=False) if size else bytearray()

@@ -11,8 +11,9 @@ been taken. Only the channel between a place and its creator has them. An end of
 somewhere: its process is alone in reading it, and knows by itself how far it is in a batch.
 
 **Lingering.** A get that finds nothing waits for a moment inside its step (`scheduler.linger`) before it
-parks, as long as that pays: after a wait in vain it does so ever more rarely. An end for which nobody is
-parked is taken off the poller, or each message would wake some worker for nothing.
+parks, as long as that pays: after a wait in vain it does so ever more rarely. The same goes for keeping its
+processor awake meanwhile, if the answer comes later than that lasts. An end for which nobody is parked is
+taken off the poller, or each message would wake some worker for nothing.
 
 **A put never blocks.** It sends at once; when the socket is full, messages wait here (``queued`` tells how
 much) and are sent by whoever is told by the poller that there is room. A place that ends hands what it has
@@ -55,6 +56,7 @@ from rtsync.evt import BaseEvt, Evt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give, has_living
 from scheduler import Parking, defer, direct, linger, nested, poller_here
 from scheduler.io_thread import io_poller
+from scheduler.linger import AWAKE, SOON
 from scheduler.poller import END, READ, WRITE
 from shm import Segment
 
@@ -96,7 +98,8 @@ _ROUNDS: Final = 16
 """So often may a get linger with success before its thread gives way."""
 
 _MOST_SKIPPED: Final = 63
-"""Gets that do not linger, after many that did in vain."""
+"""Gets that do not linger, after many that did in vain; and those that let the processor rest at once, after
+many for which it was kept awake in vain."""
 
 _sending: set[End] = set()
 """Ends with messages that wait for room: not garbage, even if the program has dropped them."""
@@ -132,12 +135,15 @@ class End(BaseEvt):
         "_marks",
         "_outgoing",
         "_receive",
+        "_rests",
         "_send_lock",
         "_skip",
+        "_tired",
         "_waiters",
         "bulk",
         "fd",
         "gone",
+        "home",
         "ident",
         "mute",
         "poller",
@@ -154,6 +160,8 @@ class End(BaseEvt):
         self.fd = sock.fileno()
         self.remote = remote
         """Whether the other end is, or may be, on another machine."""
+        self.home = False
+        """Whether no other process can hold this end: it has never left this one."""
         self.bulk = bulk
         """Whether batches go through the channel."""
         self.sole = False
@@ -182,6 +190,7 @@ class End(BaseEvt):
         look.register(self.fd, select.POLLIN)
         self._look = look.poll
         self._backoff = self._skip = 0  # for how many gets it is not tried: after the last failure, and now
+        self._tired = self._rests = 0  # the same for keeping the processor awake
         self._large = 0  # sent in shared memory since the socket's buffer was last seen empty
 
     def fileno(self) -> int:
@@ -273,8 +282,15 @@ class End(BaseEvt):
             with self._lock:
                 if not self._waiters:
                     self._take_off()
-        if linger(self._look):
+        came = linger(self._look, 0.0 if self._rests else AWAKE)
+        if came:
             self._backoff = 0
+            if self._rests:
+                self._rests -= 1
+            elif came == SOON:
+                self._tired //= 2
+            else:
+                self._rests = self._tired = min(2 * self._tired + 1, _MOST_SKIPPED)
             self._lingered += 1
             if not self._lingered % _ROUNDS:
                 self._dry = False  # perhaps messages come faster than they are taken by now
@@ -345,8 +361,17 @@ class End(BaseEvt):
                     poller.drop(self, self.fd)
 
     def has_waiters(self) -> bool:
-        """Whether a task waits here for what may still come. Any OS thread."""
-        return not self.gone and has_living(self._waiters)
+        """Whether a task waits here for what may still come from elsewhere. Any OS thread."""
+        return not self.gone and has_living(self._waiters) and not self._awaits_us_alone()
+
+    def _awaits_us_alone(self) -> bool:
+        """Whether nothing has come, and only this process can put something: then no descriptor will wake
+        who waits here, but one of our threads, or nobody. Who asks that has made sure that none of them runs
+        or has run meanwhile, so what they have put is seen."""
+        other = _held.get((self.ident[0], 1 - self.ident[1]))
+        # In this order: what was queued is sent before it leaves the queue, and before an end leaves us it
+        # stops being at home.
+        return other is not None and not other._outgoing and peek(self.sock) is False and other.home
 
     def _unwatch(self) -> None:
         """Nobody waits, or for nothing."""
@@ -383,50 +408,59 @@ class End(BaseEvt):
                 if result is GONE:
                     self.mute = True
                     return
+                # Publish (append), then ask for a report: `on_ready` looks without the lock.
                 _sending.add(self)
+                self._outgoing.append(packet)
+                self._bytes += _nbytes(packet)
                 self._wait_for_room(result)
+                return
             self._outgoing.append(packet)
             self._bytes += _nbytes(packet)
 
     def flush(self) -> None:
         """Send what is queued, as far as there is room. Any OS thread."""
+        while self._flush_first():
+            pass
+
+    def _flush_first(self) -> bool:
+        """Send the first of what is queued, or the first few; whether there may be room for more."""
+        outgoing = self._outgoing
         with self._flush_lock:
-            outgoing = self._outgoing
-            while True:
-                with self._send_lock:
-                    if nested(self._flush_lock) or nested(self._send_lock):
-                        defer(self.flush)
-                        return
-                    if not outgoing:
-                        _sending.discard(self)
-                        return
-                    # Nobody else takes anything out of the queue until we have.
-                    packet = outgoing[0]
-                    bare = self._bare() if self.bulk and len(outgoing) > 1 else ()
-                sent = 1
-                try:
-                    if len(bare) > 1 and self._can_batch():
-                        result = self._send_batch(bare)
-                        sent = len(bare)
-                    else:
-                        result = transmit(self.sock, packet)
-                except OSError:  # shared memory is full
-                    result = None
-                size = sum(map(len, bare)) if sent > 1 else _nbytes(packet)
-                with self._send_lock:
-                    if result is SENT:
-                        self._bytes -= size
-                        for _ in range(sent):
-                            outgoing.popleft()
-                        if type(packet) is not bytes:
-                            self._count_large(packet)
-                    elif result is GONE:
-                        self.mute = True
-                        outgoing.clear()
-                        self._bytes = 0
-                    else:
-                        self._wait_for_room(result)
-                        return
+            with self._send_lock:
+                if nested(self._flush_lock) or nested(self._send_lock):
+                    defer(self.flush)
+                    return False
+                if not outgoing:
+                    _sending.discard(self)
+                    return False
+                # Nobody else takes anything out of the queue until we have.
+                packet = outgoing[0]
+                bare = self._bare() if self.bulk and len(outgoing) > 1 else ()
+            sent = 1
+            try:
+                if len(bare) > 1 and self._can_batch():
+                    result = self._send_batch(bare)
+                    sent = len(bare)
+                else:
+                    result = transmit(self.sock, packet)
+            except OSError:  # shared memory is full
+                result = None
+            size = sum(map(len, bare)) if sent > 1 else _nbytes(packet)
+            with self._send_lock:
+                if result is SENT:
+                    self._bytes -= size
+                    for _ in range(sent):
+                        outgoing.popleft()
+                    if type(packet) is not bytes:
+                        self._count_large(packet)
+                    return True
+                if result is GONE:
+                    self.mute = True
+                    outgoing.clear()
+                    self._bytes = 0
+                    return True
+                self._wait_for_room(result)
+                return False
 
     def _bare(self) -> list[bytes]:
         """The packets that are to be sent next and may go in one batch. Holds _send_lock."""
@@ -486,7 +520,7 @@ class End(BaseEvt):
 
     def queued(self) -> Queued:
         """See `PlaceChannel.queued`."""
-        with self._send_lock:
+        with self._flush_lock, self._send_lock:  # what has been sent is out of the queue
             if self.mute:
                 return Queued(0, 0)
             in_kernel = self._in_kernel()
@@ -591,7 +625,7 @@ class PlaceChannel(Evt):
             if len(packet) > INLINE:
                 packet = None
             elif end._outgoing:
-                lock = end._send_lock
+                lock: Any = end._send_lock
                 lock.acquire()
                 if end._outgoing and not lock._recursion_count() > 1:
                     end._outgoing.append(packet)
@@ -616,6 +650,7 @@ class PlaceChannel(Evt):
         """Wait for the next message and take it. Source: Racket Reference, ``place-channel-get``."""
         end = self._end
         lock = end._lock
+        raw: Any
         while True:
             if end._batch is None and end._dry and not end._waiters and end.linger():
                 yield None
@@ -717,12 +752,14 @@ def place_channel() -> tuple[PlaceChannel, PlaceChannel]:
 
     Source: Racket Reference, ``place-channel``."""
     one, other = end_pair()
+    one.home = other.home = True
     return PlaceChannel(one), PlaceChannel(other)
 
 
 def depart(channel: PlaceChannel) -> tuple[Any, End]:
     """What is attached to a message for ``channel``."""
     end = channel._end
+    end.home = False
     end.be_shared()
     return (*end.ident, end.remote, end.bulk), end
 

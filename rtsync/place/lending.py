@@ -12,14 +12,16 @@ What has not been used for a moment is given back to the system.
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import time
 from _thread import RLock, start_new_thread
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shm import Segment
+
+if TYPE_CHECKING:
+    import mmap
 
 LEAST: Final = 1 << 20
 """Bytes from which it pays."""
@@ -55,6 +57,8 @@ class _Page:
     def write(self, blocks: Sequence[memoryview]) -> None:
         """Put new contents into it."""
         if self._map is None:
+            import mmap
+
             # All pages at once: one by one, as they are touched, would take longer than the writing.
             flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
             self._map = mmap.mmap(self.segment.fileno(), self.segment.nbytes, flags=flags, trackfd=False)

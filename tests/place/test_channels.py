@@ -8,7 +8,7 @@ import pytest
 
 import rtsync as rt
 from rtsync import ContractError, block_on, sync
-from rtsync.place import PlaceChannel, place_channel
+from rtsync.place import PlaceChannel, channel, place_channel
 from shm import SharedFxvector
 
 
@@ -365,6 +365,56 @@ def test_a_get_from_an_end_that_is_gone_counts_as_deadlocked(program):
     assert done.stdout == "1\ndeadlock True\n"
 
 
+def test_a_get_that_only_threads_of_this_process_could_answer_is_a_deadlock_when_none_can(program):
+    done = program(
+        """
+        import rtsync as rt
+        from rtsync.place import place_channel
+
+        async def main():
+            one, other = place_channel()
+            three, four = place_channel()
+
+            async def waits():
+                one.put("first")
+                await three.get()
+
+            rt.thread(waits)
+            print(await other.get())
+            for wait in (other.get, lambda: rt.sync(other, three)):
+                try:
+                    await wait()
+                except rt.Deadlock as error:
+                    print("deadlock", str(error).count("waits in"))
+
+        rt.run(main, workers=2)
+        """
+    )
+    assert done.stdout == "first\ndeadlock 2\ndeadlock 2\n"
+
+
+def test_what_a_foreign_os_thread_will_put_is_waited_for(program):
+    done = program(
+        """
+        import threading, time
+        import rtsync as rt
+        from rtsync.place import place_channel
+
+        async def main():
+            for n in range(50):
+                one, other = place_channel()
+                foreign = threading.Thread(target=lambda: (time.sleep(n / 1000), one.put(n)))
+                foreign.start()
+                assert await other.get() == n
+                foreign.join()
+            print("all")
+
+        rt.run(main, workers=2)
+        """
+    )
+    assert done.stdout == "all\n"
+
+
 @pytest.mark.rtsync(workers=2)
 async def test_a_thread_that_waits_for_what_nobody_can_send_is_collected():
     one, other = place_channel()
@@ -451,3 +501,35 @@ def test_what_waits_for_room_when_a_run_ends_is_still_sent(plain):
     rt.run(flood if plain else main)
     assert one.queued.messages
     assert [block_on(other.get())[0] for _ in range(5000)] == list(range(5000))
+
+
+def test_room_that_comes_before_a_message_is_queued_for_it_is_not_overlooked(monkeypatch):
+    one, other = place_channel()
+    got = []
+    reports = []
+
+    class ReportsAtOnce:
+        def want(self, end, what):
+            while (message := other.try_get()) is not None:
+                got.append(message)
+            looked = threading.Event()
+
+            def report():
+                end.on_ready(what)
+                looked.set()
+
+            reports.append(threading.Thread(target=report))
+            reports[-1].start()
+            looked.wait(0.05)  # it may have to wait for us
+
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "io_poller", ReportsAtOnce)
+        count = 0
+        while not reports:
+            one.put(bytes(3000))
+            count += 1
+        for thread in reports:
+            thread.join()
+    assert one.queued.messages == 0
+    while len(got) < count:
+        got.append(block_on(other.get()))

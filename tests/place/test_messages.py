@@ -382,3 +382,39 @@ def test_large_bytes_are_not_copied_before_they_are_written_into_shared_memory()
     file = message._Pieces()
     message._Pickler(file, []).dump([large, "and", large[:10]])
     assert any(piece is large for piece in file.pieces)
+
+
+def test_a_shared_vector_that_comes_again_while_it_is_in_use_is_mapped_once(no_leaks):
+    one, other = place_channel()
+    v, w = SharedFxvector([1, 2]), SharedFxvector([3])
+    for vector in (v, w, v):
+        one.put(vector)
+    first, second, again = (other.try_get() for _ in range(3))
+    assert first is not again
+    assert first._segment is again._segment
+    assert second._segment is not first._segment
+    first[0] = 9
+    assert v[0] == again[0] == 9
+    del first, again
+    one.put(v)
+    assert other.try_get() == [9, 2]
+
+
+def test_shared_vectors_that_come_and_go_in_many_threads_keep_their_contents(no_leaks):
+    one, other = place_channel()
+    vectors = [SharedFxvector([n]) for n in range(3)]
+    wrong = []
+
+    def go(n):
+        for _ in range(300):
+            one.put((n, vectors[n]))
+            number, vector = block_on(other.get())
+            if vector != [number]:
+                wrong.append((number, vector))
+
+    threads = [threading.Thread(target=go, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

@@ -1,6 +1,7 @@
 """What the places of these tests run. Imports nothing that takes long."""
 
 import os
+import random
 import sys
 import time
 from dataclasses import dataclass
@@ -308,3 +309,42 @@ async def keeps_arrays(channel):
         kept.append(array if first % 2 else first)
         channel.put(first)
     channel.put([a if isinstance(a, int) else int(a.min()) for a in kept])
+
+
+async def gets_some(channel):
+    """Get so many messages from an end that comes, and send them back; until ``None``."""
+    while (order := await channel.get()) is not None:
+        end, count = order
+        channel.put([await end.get() for _ in range(count)])
+
+
+async def marks_what_it_gets(channel):
+    """Count in a shared vector what comes from an end, for ever."""
+    end, seen = await channel.get()
+    channel.put("begun")
+    while True:
+        seen[int(await end.get())] += 1
+
+
+async def puts_numbers(channel):
+    """Put so many numbers at once, and end when told to."""
+    count = await channel.get()
+    for n in range(count):
+        channel.put(n)
+    await channel.get()
+
+
+async def shares(channel):
+    """Get messages from an end that comes and note in a shared vector who has got each, until ``None``; pass
+    the end on now and then, through the creator."""
+    end, taken, who, seed = await channel.get()
+    draw = random.Random(seed)
+    last = -1
+    while (message := await end.get()) is not None:
+        number = int(message)
+        taken[number] = taken[number] * 10 + who  # a second getter would leave two digits
+        assert number > last
+        last = number
+        if draw.random() < 0.002:
+            channel.put(end)
+    channel.put(last)

@@ -73,6 +73,7 @@ class TimerQueue:
         self._entries = 0  # in all buckets, dead ones included
         self._most = SPARE  # entries at which it is time to look for dead ones
         self._dead = 0  # about: entries that were disarmed, counted without the lock
+        self._firing = 0  # calls of `fire` that have taken timers out and not woken all of them yet
         self._nudge = nudge
         self._watched: float = FAR  # until when the one that waits for us means to sleep
 
@@ -191,12 +192,12 @@ class TimerQueue:
         return dropped
 
     def waits(self) -> bool:
-        """Whether a timer is armed. Takes lock."""
-        if not self._entries:
+        """Whether a timer is armed, or has been taken out and has not woken its task yet. Takes lock."""
+        if not self._entries and not self._firing:  # in this order: `fire` counts itself first
             return False
         with self.lock:
             dropped = self._to_first()
-            found = bool(self._buckets)
+            found = bool(self._buckets) or self._firing > 0
         del dropped
         return found
 
@@ -221,10 +222,22 @@ class TimerQueue:
         with self.lock:
             now = self.clock() * TICKS_PER_SECOND
             ticks = self._ticks
+            if not ticks or ticks[0] > now:
+                self._set_due()
+                return 0
+            self._firing += 1
             while ticks and ticks[0] <= now:
                 fired.extend(self._buckets.pop(ticks.pop(0)))
             self._entries -= len(fired)
             self._set_due()
+        try:
+            return self._wake(fired)
+        finally:
+            with self.lock:
+                self._firing -= 1
+
+    def _wake(self, fired: list[Entry]) -> int:
+        """Wake those of ``fired`` whom nobody else has; how many."""
         woken = 0
         driver = current_driver()
         key = 0 if driver is None else driver.key  # no task's, unless it is a worker's

@@ -20,6 +20,7 @@ from rtsync import (
     thread,
 )
 from rtsync.racket import alarm_evt
+from scheduler import TimerQueue
 
 
 def now():
@@ -339,3 +340,18 @@ async def test_timers_fire_while_a_thread_computes():
     t = thread(sleeper)
     thread(hog)
     await t.join()
+
+
+def test_timers_count_as_waiting_until_they_have_woken_whom_they_are_for():
+    """Else, when all workers are idle meanwhile, that would look like a deadlock."""
+    timers, seen = TimerQueue(lambda: 1.0), []
+
+    class Sleeper:
+        def ready(self):
+            seen.append(timers.waits())
+
+    timers.arm(0.5, [], None, lambda timer: seen.append(timers.waits()))
+    timers.arm(1.0, [Sleeper()])
+    assert timers.fire() == 2
+    assert seen == [True, True]
+    assert not timers.waits()

@@ -10,10 +10,10 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
-from scheduler.timers import FAR, Timer
+from scheduler.timers import FAR
 
 from .current import let_go
-from .errors import check_seconds, is_number, refuse
+from .errors import check_seconds, is_number, is_real, refuse
 from .evt import BaseEvt, Evt, LocalEvt
 from .sync import Deadline
 from .waiter import RETRY, Locks
@@ -62,7 +62,7 @@ def at(time: float, monotonic: bool = False) -> Evt:
     result is itself.
 
     Source: Racket Reference, ``alarm-evt``."""
-    if isinstance(time, bool) or not isinstance(time, (int, float)):
+    if not is_real(time):
         raise refuse("at", "time", "a number of seconds", time, TypeError)
     if not is_number(time):
         raise refuse("at", "time", "a number of seconds", time, ValueError)
@@ -114,16 +114,16 @@ def _sleep(secs: float) -> Generator[Parking, Any]:
     while True:
         waiter: list[Any] = []
         lock.acquire()
-        timer = Timer(waiter)
-        timers.insert(timer, deadline)
+        timers.insert(waiter, deadline)
         try:
             if (yield waiter, lock) is not RETRY:
                 return
         except BaseException:
             let_go(waiter, lock)
-            timers.disarm(timer)
+            waiter.clear()  # if its coroutine is being closed where it stands
+            timers.left()
             raise
-        timers.disarm(timer)
+        timers.left()
         if timers.clock() >= deadline:
             return
 

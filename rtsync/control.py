@@ -237,7 +237,7 @@ class Controlled(Task):
             if isinstance(benefactor, Custodian):
                 self._add_custodians([benefactor])
             elif isinstance(benefactor, Controlled):
-                if benefactor is not self:
+                if benefactor is not self and not benefactor._ended():
                     benefactor._add_beneficiary(self)
                     self._add_custodians(benefactor._managers())
             else:

@@ -39,7 +39,7 @@ def was_given(waiter: Any) -> Any:
     except AttributeError:
         return RETRY
     # Not our waiter: the coroutine is being closed by the collector, in some OS thread.
-    if task.waiter is not waiter or getattr(task, "_rare", None) is None:
+    if task is None or task.waiter is not waiter or getattr(task, "_rare", None) is None:
         return RETRY
     return task._rare.given
 

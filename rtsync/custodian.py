@@ -176,7 +176,14 @@ class Custodian(EnvBlock):
         """What it manages itself now, boxes excepted, and its subordinate custodians.
 
         Source: Racket Reference, ``custodian-managed-list``."""
-        return [*(m for m in self.managed() if not isinstance(m, CustodianBox)), *self._subordinates]
+        mine = []
+        for member in self.managed():
+            if isinstance(member, CustodianBox):
+                continue
+            # A thread that a custodian above us manages since is among our members still.
+            if not hasattr(member, "_managers") or self in member._managers():
+                mine.append(member)
+        return [*mine, *self._subordinates]
 
     def _inside(self, outer: Env) -> Env:
         return Env(self, outer.group)

@@ -99,7 +99,7 @@ def _what(frame: Any, qualname: str) -> str:
         if subject in local:
             return f"{name} of {shown(local[subject])}"
     if "one" in local:
-        evts: Any = (local["one"], local["two"])
+        evts: Any = tuple(local[evt] for evt in ("one", "two") if evt in local)
     else:
         evts = local.get("evts", local.get("bases"))
         if evts is None and name == "sync" and "evt" in local:
@@ -135,7 +135,8 @@ def describe(thread: Thread, whole: bool = False) -> str:
 
 
 def _threads(runtime: Runtime) -> list[Thread]:
-    return [member for member in runtime.root.everything() if hasattr(member, "_state")]
+    # Once each, also those that several custodians manage.
+    return list(dict.fromkeys(member for member in runtime.root.everything() if hasattr(member, "_state")))
 
 
 def deadlock_report(runtime: Runtime) -> str:

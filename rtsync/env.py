@@ -135,9 +135,13 @@ def parameterize(parameter: Callable[..., Any], value: Any) -> AbstractContextMa
 
 @contextmanager
 def _parameterize(parameter: Callable[..., Any], value: Any) -> Iterator[None]:
-    old = parameter()
+    if isinstance(parameter, Parameter):
+        # What it stores, which may be that it was never set: then it is not set afterwards either.
+        old, restore = parameter._variable.get(), parameter.write
+    else:
+        old, restore = parameter(), parameter
     parameter(value)
     try:
         yield
     finally:
-        parameter(old)
+        restore(old)

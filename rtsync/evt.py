@@ -25,6 +25,7 @@ from _thread import RLock
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import singledispatch
 from importlib import import_module
+from types import CoroutineType
 from typing import Any
 
 from scheduler import defer, nested, returns_coroutine
@@ -79,6 +80,11 @@ class BaseEvt(Evt):
 
     def _leave(self, waiter: list[Any]) -> None:
         raise NotImplementedError
+
+    def _look_again(self) -> bool:
+        """A thread that does not wait has polled in vain, and nobody is to tell it of what comes: whether
+        another poll makes sense, of the source itself and not of what is known of it. Holds ``_lock``."""
+        return False
 
     def _pass_on(self) -> bool:
         """A thread was killed that had been given this and has not seen it yet: give it to the next, without
@@ -263,7 +269,8 @@ class Latch(BaseEvt):
                 return True
             self.value = value[0] if value else self
             self.is_set = True
-            waiters, self._waiters = self._waiters, None
+            waiters = self._waiters and self._waiters.taken()
+            self._waiters = None
         if waiters:
             wake_all(waiters, self.value)
         return True
@@ -337,7 +344,12 @@ def _is_adapted(kind: type) -> bool:
 def check_evt(operation: str, argument: str, value: object) -> None:
     """Refuse what is no event."""
     if not is_evt(value):
-        raise refuse(operation, argument, "an event", value, TypeError)
+        error = refuse(operation, argument, "an event", value, TypeError)
+        if isinstance(value, CoroutineType):
+            error.add_note(
+                "Pass the object to wait for, not an operation on it: sync(ch), not sync(ch.get())."
+            )
+        raise error
 
 
 class Tail:

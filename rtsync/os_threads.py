@@ -37,7 +37,7 @@ class OsThreads:
         self._idle = 0
         self._retired = False  # the runtime has ended: no OS thread is kept
         self.active = 0
-        self.turns = 0  # how often one was made ready
+        self.turns = 0  # how often one was started or made ready
         self.timed = 0  # blocked ones that have a timer of their own
         self.own: set[threading.Thread] = set()
 
@@ -45,6 +45,7 @@ class OsThreads:
         """Run ``thread`` on an OS thread."""
         with self._condition:
             self.active += 1
+            self.turns += 1
             self._waiting.append(thread)
             if self._idle >= len(self._waiting):
                 self._condition.notify()

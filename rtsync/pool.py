@@ -80,6 +80,7 @@ class Turns:
         """``press()`` is called when somebody has to wait."""
         self._lock = RLock()
         self._free = many
+        self._granting = 0  # who were taken out of the line, and are about to be told
         self._line: deque[_Waiting] = deque()
         self._press = press
 
@@ -100,7 +101,8 @@ class Turns:
             bell.wait()
 
     def pass_on(self) -> _Waiting | None:
-        """Give a turn back: to the first in line, who is still to be told by ``grant``."""
+        """Give a turn back: to the first in line, who is still to be told by ``grant``. By an OS thread that
+        counts as running until then."""
         with self._lock:
             if self._line:
                 return self._line.popleft()
@@ -108,10 +110,17 @@ class Turns:
             return None
 
     def give(self) -> None:
-        """Give a turn back."""
-        waiting = self.pass_on()
-        if waiting is not None:
+        """Give a turn back. A worker does so when it counts as idle already: see `at_rest`."""
+        with self._lock:
+            waiting = self.pass_on()
+            if waiting is None:
+                return
+            self._granting += 1
+        try:
             waiting.grant()
+        finally:
+            with self._lock:
+                self._granting -= 1
 
     def withdraw(self, waiting: _Waiting) -> bool:
         """Leave the line; whether it was still there."""
@@ -126,6 +135,12 @@ class Turns:
     def wanted(self) -> bool:
         """Whether somebody waits."""
         return bool(self._line)
+
+    def at_rest(self) -> bool:
+        """Whether nobody waits for a turn, who will get one, nor is about to be told of one. A plain function
+        counts as running only from then on."""
+        with self._lock:
+            return not self._line and not self._granting
 
 
 class Core:
@@ -277,7 +292,7 @@ class Engine(scheduler.Runtime):
 
     def rests(self) -> bool:
         """Whether none of its threads can run, but for those that wait for time."""
-        return self.all_idle() and not self.has_work()
+        return self.all_idle() and not self.has_work() and self._turns.at_rest()
 
 
 class PoolThread(OsThread):

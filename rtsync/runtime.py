@@ -27,12 +27,12 @@ from scheduler.timers import FAR
 from . import asyncgens
 from .blocking import Blocking
 from .breaks import BreakHangUp, BreakTerminate
-from .control import FAILED, KILL, KILLED, Controlled, kill_all
+from .control import FAILED, KILL, KILLED, SUSPEND, Controlled, kill_all
 from .custodian import Custodian
 from .deadlock import deadlock_report, outside
 from .env import Env, Parameter, current_env
 from .errors import ContractError, Deadlock, ForkError, ThreadKilled, check_callable, check_count, refuse
-from .evt import BaseEvt, Evt
+from .evt import BaseEvt, Evt, Latch
 from .os_thread import Call, OsThread
 from .os_threads import OsThreads
 from .pool import Engine
@@ -103,11 +103,13 @@ class Runtime(scheduler.Runtime):
         self.env = Env(Custodian.root())  # of the main thread, and of all others but those in blocks
         self._root_group: ThreadGroup | None = None
         self.main: Thread | None = None
+        self._stranded = Latch()  # the main thread is suspended for good; its value: the `Deadlock`
         self.os_threads = OsThreads(self)
         self.blocking = Blocking(self)
         self.pools: tuple[Engine, ...] = ()  # parallel pools with workers; replaced under lock, never changed
         self._asyncio: Background | None = None  # made when first asked for
         self._idle_evt = _IdleEvt()
+        self._looking = RLock()  # held by the worker that looks whether anybody can run
         self._wall_offset = time.time() - time.monotonic()
 
     @property
@@ -134,6 +136,7 @@ class Runtime(scheduler.Runtime):
             )
         if self.root.is_shut_down:
             self.env = Env(Custodian.root())
+        self._stranded = Latch()
         started = not self.running
         if started:
             self.start()
@@ -142,7 +145,7 @@ class Runtime(scheduler.Runtime):
                 thread = self._start_main(main, args)
                 try:
                     arrived(thread)
-                    self._wait_for(thread)
+                    self._wait_for(thread, or_for=(self._stranded,))
                 finally:
                     # By an exception here too: the main thread goes first, then the others.
                     self._shut_down()
@@ -158,6 +161,8 @@ class Runtime(scheduler.Runtime):
                 sys.exit(128 + (SIGTERM if isinstance(outcome, BreakTerminate) else SIGHUP))
             raise outcome
         if state == KILLED:
+            if self._stranded.is_set:
+                raise self._stranded.value
             raise ThreadKilled("run: the main thread was killed")
         return outcome
 
@@ -202,12 +207,12 @@ class Runtime(scheduler.Runtime):
             self.inject(thread)
         return thread
 
-    def _wait_for(self, thread: Thread, patience: float | None = None) -> None:
+    def _wait_for(self, thread: Thread, patience: float | None = None, or_for: tuple[Evt, ...] = ()) -> None:
         """Wait until ``thread`` has ended, or some seconds. In an OS thread that is no worker."""
         me = threading.current_thread()
         self.blocked.add(me)
         try:
-            block(sync(thread, timeout=patience))
+            block(sync(thread, *or_for, timeout=patience))
         finally:
             self.blocked.discard(me)
 
@@ -335,20 +340,29 @@ class Runtime(scheduler.Runtime):
 
     def idle_hook(self) -> None:
         """See `scheduler.Runtime.idle_hook`: idle events, then deadlocks."""
-        turns = self.turns()
-        if (
-            self.all_idle()
-            and not self.os_threads.active
-            and not self.has_work()
-            and not defer.busy
-            and all(pool.rests() for pool in self.pools)
-            # A second look: what was seen above at different moments holds together if nobody has had a
-            # turn meanwhile. Whoever had one and is idle again has counted it before: so look, then compare.
-            and self.all_idle()
-            and all(pool.rests() for pool in self.pools)
-            and self.turns() == turns
-        ):
-            self.nothing_runs(turns)
+        # One at a time: whom another worker, idle as we are, is about to wake for the same reason cannot be
+        # seen yet, but is ready, and found below, when it has looked.
+        with self._looking:
+            turns = self.turns()
+            if (
+                self.all_idle()
+                and not self.os_threads.active
+                and not self._has_ready()
+                and not defer.busy
+                and all(pool.rests() for pool in self.pools)
+                # A second look: what was seen above at different moments holds together if nobody has had a
+                # turn meanwhile. Whoever had one and is idle again has counted it before: so look, then
+                # compare.
+                and self.all_idle()
+                and all(pool.rests() for pool in self.pools)
+                and self.turns() == turns
+            ):
+                self.nothing_runs(turns)
+
+    def _has_ready(self) -> bool:
+        """Whether any queue holds a task, when all workers are idle: what they have in their slots is what
+        their own looks, in `idle_hook`, have made ready."""
+        return self.has_work() or any(worker.next for worker in self.workers)
 
     def turns(self) -> tuple[int, ...]:
         """Changes whenever a worker or an OS-backed thread has run in between."""
@@ -359,18 +373,24 @@ class Runtime(scheduler.Runtime):
         return tuple(counts)
 
     def is_quiet(self) -> bool:
-        """Whether nothing here will happen by itself: nobody runs, no timer, no descriptor."""
-        return (
-            self.all_idle()
-            and not self.os_threads.active
-            and not self.os_threads.timed
-            and not self.timers.waits()
-            and not self.poller.waits()
-            and not self.poller.dispatching
-            and not self.has_work()
-            and not self.awaits_outside()
-            and all(pool.rests() and not pool.timers.waits() for pool in self.pools)
-        )
+        """Whether nothing here will happen by itself: nobody runs, no timer, no descriptor. Asked by another
+        runtime."""
+        if not self._looking.acquire(False):  # somebody may be about to be woken; who asks does so again
+            return False
+        try:
+            return (
+                self.all_idle()
+                and not self.os_threads.active
+                and not self.os_threads.timed
+                and not self.timers.waits()
+                and not self.poller.waits()
+                and not self.poller.dispatching
+                and not self._has_ready()
+                and not self.awaits_outside()
+                and all(pool.rests() and not pool.timers.waits() for pool in self.pools)
+            )
+        finally:
+            self._looking.release()
 
     def nothing_runs(self, turns: tuple[int, ...] | None = None) -> None:
         """No thread of this runtime can run, nor has since ``turns``: let idle events happen, or else see
@@ -387,14 +407,19 @@ class Runtime(scheduler.Runtime):
         if any(pool.timers.waits() for pool in self.pools):
             return
         waiter = main.waiter
-        if not waiter or self.foreign_os_threads():
+        suspended = main.pending & SUSPEND
+        if not (waiter or suspended) or self.foreign_os_threads():
             return
         report = deadlock_report(self)
-        # A timer may have fired in the meantime, and whoever it woke may wait for idleness now.
-        if not self.all_idle() or self.has_work() or self.turns() != turns:
+        # A timer may have fired in the meantime, and whoever it woke may wait for idleness now. A foreign OS
+        # thread may have put something on its way before it ended, after our first look for that.
+        if not self.all_idle() or self.has_work() or self.turns() != turns or self._awaits_io():
+            return
+        if suspended:  # nothing can be raised in it: `run` kills it
+            self._stranded.set(Deadlock(report))
             return
         try:
-            waiter.pop()
+            waiter.pop()  # type: ignore[union-attr]
         except IndexError:
             return
         main.raise_in(Deadlock(report))

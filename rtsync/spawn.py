@@ -217,9 +217,8 @@ def prepare(operation: str, fn: Callable[..., Any], args: tuple[Any, ...], custo
         made = in_group(runtime, _coroutine(fn, args), custodian, env.group)
     else:
         made = OsThread(runtime.key, Call(fn, args) if args else fn, copy_context(), custodian)
-    rare = driver.task._rare
-    if rare is not None and rare.breaks is not None and not rare.breaks.entered:
-        made._rarely().breaks = Breaks(False)
+    made._rarely()  # here, where nobody else knows the thread: a killer may make it, too, once it is managed
+    _inherit_breaks(made, driver)
     _manage(custodian, made)
     return made
 

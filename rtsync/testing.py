@@ -28,6 +28,7 @@ from . import asyncgens
 from .blocking import Blocking
 from .deadlock import outside
 from .errors import check_callable, check_count, refuse
+from .evt import Evt
 from .os_thread import OsThread
 from .os_threads import OsThreads
 from .runtime import Runtime
@@ -136,7 +137,7 @@ class DeterministicRuntime(Deterministic, Runtime):
     def _start_main(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Thread:
         return self._make_main(main, args)
 
-    def _wait_for(self, thread: Thread, patience: float | None = None) -> None:
+    def _wait_for(self, thread: Thread, patience: float | None = None, or_for: tuple[Evt, ...] = ()) -> None:
         self.run_until(lambda: thread.dead)
 
 

@@ -87,6 +87,13 @@ class WaitQueue(deque[Any]):
     def __init__(self) -> None:
         self.dead = 0
 
+    def taken(self) -> list[Any]:
+        """All entries, in a list of their own, for who will resume them; the queue is empty then, and who is
+        just leaving it finds nothing to sweep. Holds the lock."""
+        entries = list(self)
+        self.clear()
+        return entries
+
     def left(self, lock: Any, spare: int = 0) -> None:
         """One entry has died here early. Sweeps when more than ``spare`` are dead and they outnumber the
         living, so that leaving costs O(1) in the mean and a thread that waits on us again and again does
@@ -121,7 +128,7 @@ def give(task: Task, case: Any, value: Any) -> None:
 
 
 def wake_all(entries: Any, value: Any) -> None:
-    """Claim and resume everyone in ``entries``, which nobody else can reach any more."""
+    """Claim and resume everyone in ``entries``, which nobody else changes any more: see `WaitQueue.taken`."""
     for waiter, case in entries:
         try:
             task = waiter.pop()

@@ -13,8 +13,10 @@ While the runtime is idle the monitor sleeps; the first worker that wakes up wak
 from __future__ import annotations
 
 import threading
+from _queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from .parker import Permits, got_permit
 from .worker import PING
 
 if TYPE_CHECKING:
@@ -32,8 +34,7 @@ class Monitor:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._bell = threading.Lock()  # held; released once to wake
-        self._bell.acquire()
+        self._bell: Permits = SimpleQueue()  # rung once to wake
         self.thread: threading.Thread | None = None
         self._stopping = False
         self.asleep = True  # written under runtime.lock; read without it as a hint
@@ -45,7 +46,7 @@ class Monitor:
                 return
             self.asleep = False
             if self.thread is not None:
-                self._bell.release()
+                self._bell.put(None)
                 return
             thread = threading.Thread(target=self._main, name=f"{self._runtime.name}-monitor", daemon=True)
             try:
@@ -67,8 +68,8 @@ class Monitor:
             thread.join()
 
     def _bell_once(self) -> None:
-        if self._bell.locked():
-            self._bell.release()
+        if self._bell.empty():
+            self._bell.put(None)
 
     def _main(self) -> None:
         idle_looks = 0
@@ -83,14 +84,14 @@ class Monitor:
                         self.asleep = True
                     # published; a worker that wakes from here on rings. One that woke before does not:
                     if self._runtime.sleeps():
-                        self._bell.acquire()
+                        self._bell.get()
                     else:
                         self._rise()
                     continue
             else:
                 idle_looks = 0
                 self._look()
-            self._bell.acquire(timeout=PERIOD)
+            got_permit(self._bell, PERIOD)
 
     def _rise(self) -> None:
         """Take back ``asleep``, and the ring of one who saw it."""
@@ -98,7 +99,7 @@ class Monitor:
             if self.asleep:
                 self.asleep = False
             else:
-                self._bell.acquire()
+                self._bell.get()
 
     def _look(self) -> None:
         runtime = self._runtime
@@ -111,6 +112,7 @@ class Monitor:
                     worker.stuck = False
                 elif worker.attention & PING:
                     worker.stuck = True
+                    worker.worth = 1
                     stuck += 1
                 else:
                     worker.stuck = False

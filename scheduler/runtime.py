@@ -10,7 +10,8 @@ passes a *fence*, then *checks* what the other side publishes:
 
 Both publications are deque operations, which are read-modify-writes under the deque's own lock: they are
 the fence. Plain attribute stores are not enough, a processor may move a later load before them. In any
-interleaving at least one side sees the other.
+interleaving at least one side sees the other. A worker that makes tasks ready for itself may skip the wake-up
+also where it is not worth it (`Worker.worth`): it will look itself, and the monitor does if its step is long.
 
 **One searcher at a time.** Waking a worker for each surplus task would wake them all for work that the
 first finds. ``search`` holds one token: a waker takes it for the worker it wakes, and as long as it is
@@ -39,6 +40,7 @@ from typing import Any
 
 from .errors import ForkError, SchedulerError
 from .monitor import Monitor
+from .parker import got_permit
 from .place_lock import PlaceLock
 from .poller import Poller, new_poller
 from .refcount import shared
@@ -311,22 +313,20 @@ class Runtime:
             # We are not idle any more when tasks become ready through us: nobody takes that for a deadlock.
             self.poller.dispatch(ready)
             return
-        if timeout == FAR:
-            worker.parker.acquire()
-        elif not worker.parker.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+        if not got_permit(worker.parker, timeout):
             self._withdraw(worker)
         worker.gate.acquire()
 
     def _was_woken(self, worker: Worker) -> bool:
         """Take the permit if it is there already."""
-        return worker.parker.acquire(blocking=False)
+        return not worker.parker.empty() and got_permit(worker.parker, FAR)
 
     def _withdraw(self, worker: Worker) -> None:
         """Leave ``idle``; if a waker has chosen us in this very moment, take the permit it gives."""
         try:
             self.idle.remove(worker)
         except ValueError:
-            worker.parker.acquire()
+            worker.parker.get()
 
     def idle_hook(self) -> None:
         """All queues were seen empty by a worker that is published as idle: a subclass may find out that
@@ -345,6 +345,9 @@ class Runtime:
         worker = here.driver
         with self.lock:
             self.frozen += 1
+            last = self.frozen == self.capacity
+        if last:  # nobody would be there to see that nothing runs
+            self.stand_in(worker)
         self.home.nudge()  # who is idle may now see that all are
         worker.aside()
         thaw.acquire()

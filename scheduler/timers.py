@@ -1,7 +1,8 @@
 """Timers: a queue of waiters ordered by time, cheap to arm and cheaper to disarm.
 
 Deadlines are rounded up to *ticks*. A dictionary leads from tick to bucket, a list, and a sorted list holds
-the ticks. Arming at a tick that exists is an append.
+the ticks. Arming at a tick that exists is an append. An entry is a `Timer`, or the bare waiter of a task that
+only sleeps.
 
 A timer is *dead* when its waiter has been claimed, by it or by anybody else: as with all queues of waiters,
 that is all there is to removal. Dead timers stay in their buckets until they outnumber the living, and are
@@ -22,7 +23,7 @@ from typing import Any
 
 from .deferred import nested
 from .sorted_list import SortedList
-from .task import Waiter
+from .task import Waiter, current_driver
 
 TICKS_PER_SECOND = 4096
 """A power of two, so that whole seconds are exact. A timer fires at most one tick (0.25 ms) late."""
@@ -51,6 +52,14 @@ class Timer:
         self.fire = fire
 
 
+type Entry = Timer | Waiter
+
+
+def _is_armed(entry: Entry) -> bool:
+    """Whether it has not been claimed or disarmed."""
+    return bool(entry) if type(entry) is list else bool(entry.waiter) or entry.fire is not None  # type: ignore[union-attr]
+
+
 class TimerQueue:
     """Timers of one runtime (or of one OS thread that blocks on its own)."""
 
@@ -59,7 +68,7 @@ class TimerQueue:
         self.lock = RLock()
         self.clock = clock
         self.due: float = FAR  # the clock's time of the first bucket; read without the lock as a hint
-        self._buckets: dict[int, list[Timer]] = {}
+        self._buckets: dict[int, list[Entry]] = {}
         self._ticks = SortedList()  # the keys of `_buckets`
         self._entries = 0  # in all buckets, dead ones included
         self._most = SPARE  # entries at which it is time to look for dead ones
@@ -79,7 +88,7 @@ class TimerQueue:
         self.insert(timer, deadline)
         return timer
 
-    def insert(self, timer: Timer, deadline: float) -> None:
+    def insert(self, timer: Entry, deadline: float) -> None:
         """`arm`, with a timer that is there. Holds lock."""
         if deadline > END_OF_TIME:
             deadline = END_OF_TIME
@@ -108,12 +117,24 @@ class TimerQueue:
         timer.fire = None
         if timer.waiter:  # its coroutine is being closed where it stands
             timer.waiter = []
+        # `left`, written out
+        dead = self._dead + 1
+        self._dead = dead
+        if dead > SPARE and dead * 2 > self._entries:
+            self._sweep()
+
+    def left(self) -> None:
+        """One entry has died early. May take lock."""
         dead = self._dead + 1
         self._dead = dead  # an increment lost to another OS thread only delays a sweep
         if dead > SPARE and dead * 2 > self._entries:
-            with self.lock:
-                dropped = self._drop_dead()
-            del dropped
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Takes lock."""
+        with self.lock:
+            dropped = self._drop_dead()
+        del dropped
 
     def _drop_dead(self) -> Any:
         """Take out the dead. Holds lock; gives what is best dropped after letting it go."""
@@ -124,7 +145,11 @@ class TimerQueue:
         living = {}
         entries = 0
         for tick, bucket in buckets.items():
-            kept = [timer for timer in bucket if timer.waiter or timer.fire is not None]
+            kept = [  # `_is_armed`, written out
+                entry
+                for entry in bucket
+                if (entry if type(entry) is list else entry.waiter or entry.fire is not None)  # type: ignore[union-attr]
+            ]
             if kept:
                 living[tick] = kept
                 entries += len(kept)
@@ -149,8 +174,8 @@ class TimerQueue:
         ticks = self._ticks
         while ticks:
             bucket = self._buckets[ticks[0]]
-            for number, timer in enumerate(bucket):
-                if timer.waiter or timer.fire is not None:
+            for number, entry in enumerate(bucket):
+                if _is_armed(entry):
                     if number:
                         dropped.extend(bucket[:number])
                         del bucket[:number]
@@ -192,7 +217,7 @@ class TimerQueue:
 
     def fire(self) -> int:
         """Wake all whose time has come; how many. Takes lock, and lets go of it before anything runs."""
-        fired: list[Timer] = []
+        fired: list[Entry] = []
         with self.lock:
             now = self.clock() * TICKS_PER_SECOND
             ticks = self._ticks
@@ -201,28 +226,45 @@ class TimerQueue:
             self._entries -= len(fired)
             self._set_due()
         woken = 0
-        for timer in fired:
-            try:
-                task = timer.waiter.pop()
-            except IndexError:  # claimed by someone else, or never to be claimed
-                call, timer.fire = timer.fire, None
-                if call is not None:
-                    call(timer)
-                    woken += 1
+        driver = current_driver()
+        key = 0 if driver is None else driver.key  # no task's, unless it is a worker's
+        queue: Any = driver.queue if key else []
+        for entry in fired:
+            if type(entry) is list:
+                try:
+                    task = entry.pop()
+                except IndexError:  # claimed by someone else
+                    continue
+                if task.key == key and task.queues:
+                    queue.append(task)
+                else:
+                    task.ready()
+            elif not self._fire_timer(entry):  # type: ignore[arg-type]
                 continue
-            task.value = timer.case
-            task.ready()
             woken += 1
+        # publish (append above), then check: see runtime.Runtime.park. One of them is for this worker itself.
+        if queue and driver.runtime.idle and len(queue) + len(driver.next) > driver.worth:
+            driver.runtime.wake()
         return woken
+
+    def _fire_timer(self, timer: Timer) -> bool:
+        """Wake the task of ``timer``, or call what it is to call, unless somebody else was faster."""
+        try:
+            task = timer.waiter.pop()
+        except IndexError:
+            call, timer.fire = timer.fire, None
+            if call is None:
+                return False
+            call(timer)
+            return True
+        task.value = timer.case
+        task.ready()
+        return True
 
     def __len__(self) -> int:
         """How many are armed. Takes lock; looks at all."""
         with self.lock:
-            return sum(
-                bool(timer.waiter) or timer.fire is not None
-                for bucket in self._buckets.values()
-                for timer in bucket
-            )
+            return sum(_is_armed(entry) for bucket in self._buckets.values() for entry in bucket)
 
     @property
     def buckets(self) -> int:

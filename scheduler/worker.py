@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from _queue import SimpleQueue
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadYield
 from .linger import MOMENT
+from .parker import Permits
 from .safepoint import base
 from .task import Task, here
 from .timers import FAR, TimerQueue
@@ -41,6 +43,13 @@ ROUND = range(TICK)
 
 STEAL_MOST = 32
 """How many tasks one theft takes at the most; otherwise half of what is there."""
+
+WAKING = 0.0002
+"""Seconds of work that have to wait in a worker's queue before another worker is woken for what timers and
+ends of threads make ready: twice what it costs to wake one, with the cost of two using the same objects."""
+
+FEW = 64
+"""So many tasks are worth it, however short their steps are."""
 
 LOCKS = 64
 """How many locks a worker has for objects that need one rarely and only for a moment, and need not have their
@@ -129,6 +138,9 @@ class Worker:
         "task",
         "timers",
         "traced",
+        "weighed",
+        "weighed_steps",
+        "worth",
     )
 
     def __init__(self, runtime: Runtime, index: int, extra: bool = False) -> None:
@@ -145,8 +157,7 @@ class Worker:
         self.choose: Callable[[], float] = Random(runtime.seed_for(index)).random
         self.attention = 0  # others: bits are set under runtime.lock
         self.locks = cycle([RLock() for _ in range(LOCKS)])  # for the objects that its tasks make
-        self.parker = threading.Lock()  # held; a permit to go on is its release
-        self.parker.acquire()
+        self.parker: Permits = SimpleQueue()
         self.seated = RLock()  # held by its OS thread while it takes tasks: see Task.ready
         self.gate = threading.Lock()  # see scheduler.place_lock
         self.settling: Task | None = None  # the owner of the place lock that `_alone` sees through
@@ -156,13 +167,19 @@ class Worker:
         self.stuck = False  # others: set by the monitor
         self.traced: Task | None = None
         self.forked: Task | None = None  # in the child of a fork: the task that forked
+        # From how many tasks in the queue on `WAKING` seconds of work wait there, judging by the steps made
+        # lately; 1 if nobody can tell. Others: the monitor, which looks every 5 ms, wakes somebody for what
+        # waits all the same, and sets this to 1 if a step takes long.
+        self.worth = 1
+        self.weighed: float = 0.0  # since when steps are counted for that
+        self.weighed_steps = 0
         self.steps = 0
         self.steals = 0
         self.parks = 0
 
     def unpark(self) -> None:
         """Give the permit. Only by the one that took us out of ``runtime.idle``."""
-        self.parker.release()
+        self.parker.put(None)
         if self.polling:
             self.runtime.poller.interrupt()
 
@@ -298,6 +315,16 @@ class Worker:
         if runtime.idle and len(self.queue) > 1:  # tasks that gave way were announced to nobody
             runtime.wake()
 
+    def _weigh(self) -> None:
+        """Set ``worth`` by the steps since the last time."""
+        now = self.clock()
+        steps = self.steps - self.weighed_steps
+        if steps:
+            self.weighed_steps += steps
+            took = now - self.weighed
+            self.worth = FEW if took * FEW <= WAKING * steps else int(WAKING * steps / took) or 1
+        self.weighed = now
+
     def _attend(self, task: Task) -> bool:
         """Someone set ``attention``: whether to go on with the step of ``task``."""
         runtime = self.runtime
@@ -406,6 +433,7 @@ class Worker:
         """
         runtime = self.runtime
         self.task = None
+        self._weigh()
         while True:
             if self.attention:
                 if self.attention & TRACE:
@@ -443,6 +471,7 @@ class Worker:
                 runtime.search.append(None)
             self.parks += 1
             runtime.park(self)
+            self.weighed = self.clock()
 
     def _take(self) -> Task | None:
         """A task from our own queue, the injection queue or another worker."""

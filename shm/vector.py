@@ -172,6 +172,9 @@ class SharedVector[T: (int, float), Slice: Sequence[Any]](Sequence[T]):
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise refuse(self._who, "value", self._expected, value, kind) from None
 
+    def __delitem__(self, where: Any, /) -> None:
+        raise TypeError(f"{self._who}: its length is fixed, so nothing can be deleted")
+
     def _no_index(self, where: object, error: Exception) -> Exception:
         length = len(self)
         if not isinstance(error, IndexError):

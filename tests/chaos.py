@@ -13,6 +13,7 @@ import gc
 import random
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,16 +55,25 @@ def _choose_lines(draw: random.Random, codes: list[CodeType], many: int) -> set[
 
 
 @contextmanager
-def chaos(seed: int, rate: float = 0.02, stalls: int = 0) -> Iterator[list[str]]:
+def chaos(seed: int, rate: float = 0.02, stalls: int = 0, late: float = 0.0) -> Iterator[list[str]]:
     """Delay about ``rate`` of all lines of the library by something between nothing and 0.2 ms, and hold
-    threads up at ``stalls`` lines; gives those, for the report of a failure."""
+    threads up at ``stalls`` lines; gives those, for the report of a failure. Every other OS thread comes to
+    its first line of ours up to ``late`` seconds late. Within another chaos this one is without effect."""
+    if sys.monitoring.get_tool(_TOOL) == "chaos":
+        yield []
+        return
     choice = random.Random(seed)
     draw = choice.random
     codes = codes_of_the_library()
     held = _choose_lines(choice, codes, stalls)
+    mine = threading.local()
 
     def line(code: CodeType, number: int) -> None:
         chance = draw()
+        if late and not hasattr(mine, "seen"):
+            mine.seen = True
+            if draw() < 0.5:
+                time.sleep(draw() * late)
         if chance < rate:
             time.sleep(0 if chance < rate / 2 else chance / rate * 0.0002)
         if held and (code.co_filename, number) in held and draw() < 0.5:

@@ -26,6 +26,10 @@ if not entry_points(group="pytest11", name="rtsync"):
     pytest_plugins.append("rtsync.pytest_plugin")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "undisturbed: measures who gets how many steps; not under chaos")
+
+
 @pytest.fixture(autouse=True)
 def _safepoints_are_off_again():
     """No test leaves threads behind that are still asked for something: while any is, all code of the process

@@ -143,6 +143,7 @@ class End(BaseEvt):
         "bulk",
         "fd",
         "gone",
+        "home",
         "ident",
         "mute",
         "poller",
@@ -159,6 +160,8 @@ class End(BaseEvt):
         self.fd = sock.fileno()
         self.remote = remote
         """Whether the other end is, or may be, on another machine."""
+        self.home = False
+        """Whether no other process can hold this end: it has never left this one."""
         self.bulk = bulk
         """Whether batches go through the channel."""
         self.sole = False
@@ -358,8 +361,17 @@ class End(BaseEvt):
                     poller.drop(self, self.fd)
 
     def has_waiters(self) -> bool:
-        """Whether a task waits here for what may still come. Any OS thread."""
-        return not self.gone and has_living(self._waiters)
+        """Whether a task waits here for what may still come from elsewhere. Any OS thread."""
+        return not self.gone and has_living(self._waiters) and not self._awaits_us_alone()
+
+    def _awaits_us_alone(self) -> bool:
+        """Whether nothing has come, and only this process can put something: then no descriptor will wake
+        who waits here, but one of our threads, or nobody. Who asks that has made sure that none of them runs
+        or has run meanwhile, so what they have put is seen."""
+        other = _held.get((self.ident[0], 1 - self.ident[1]))
+        # In this order: what was queued is sent before it leaves the queue, and before an end leaves us it
+        # stops being at home.
+        return other is not None and not other._outgoing and peek(self.sock) is False and other.home
 
     def _unwatch(self) -> None:
         """Nobody waits, or for nothing."""
@@ -740,12 +752,14 @@ def place_channel() -> tuple[PlaceChannel, PlaceChannel]:
 
     Source: Racket Reference, ``place-channel``."""
     one, other = end_pair()
+    one.home = other.home = True
     return PlaceChannel(one), PlaceChannel(other)
 
 
 def depart(channel: PlaceChannel) -> tuple[Any, End]:
     """What is attached to a message for ``channel``."""
     end = channel._end
+    end.home = False
     end.be_shared()
     return (*end.ident, end.remote, end.bulk), end
 

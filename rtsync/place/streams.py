@@ -31,7 +31,7 @@ _CHUNK = 1 << 16
 
 
 class CREATORS:
-    """The creator's current stream."""
+    """The creator's current port, which is its standard stream unless another was set."""
 
 
 class EMPTY_INPUT:
@@ -45,6 +45,19 @@ def _is_input(stream: Any) -> TypeIs[InputPort]:
 
 def _is_output(stream: Any) -> TypeIs[OutputPort]:
     return "rtsync.ports" in sys.modules and isinstance(stream, import_module("rtsync.ports").OutputPort)
+
+
+def _creators(which: str) -> Any:
+    """What ``CREATORS`` stands for now."""
+    standard: Any = sys.modules.get("rtsync.ports.standard")
+    stream = getattr(sys, which)
+    if standard is None:  # then nobody has set another, or written anything that would have to come before
+        return stream
+    given = standard.given(which)
+    if given is not None:
+        return given
+    standard.send(which)
+    return stream
 
 
 def check_input(operation: str, stream: Any) -> None:
@@ -91,12 +104,12 @@ class Streams:
         self.theirs: list[Any] = []  # what the place starts with
         self._ours: list[Any] = []  # what the caller gets ports to, in the order in, out, err
         self._input(in_)
-        self._output(out, sys.stdout)
+        self._output(out, "stdout")
         if isinstance(err, str):
             self.theirs.append(self.theirs[1])
             self._ours.append(None)
         else:
-            self._output(err, sys.stderr)
+            self._output(err, "stderr")
 
     def _input(self, stream: Any) -> None:
         ours: Any = None
@@ -114,11 +127,11 @@ class Streams:
         self.theirs.append(theirs)
         self._ours.append(ours)
 
-    def _output(self, stream: Any, creators: Any) -> None:
+    def _output(self, stream: Any, which: str) -> None:
         ours: Any = None
-        nowhere = stream is CREATORS and creators is None  # a program without standard streams
         text = stream is CREATORS
-        stream = creators if stream is CREATORS else stream
+        stream = _creators(which) if stream is CREATORS else stream
+        nowhere = text and stream is None  # a program without standard streams
         fd = None if stream is None else _descriptor(stream)
         if nowhere:
             theirs = Fd(os.open(os.devnull, os.O_WRONLY))
@@ -151,7 +164,9 @@ class Streams:
 
 
 def _flush(stream: Any) -> None:
-    if not _is_output(stream) and (flush := getattr(stream, "flush", None)) is not None:
+    if _is_output(stream):
+        stream.send()
+    elif (flush := getattr(stream, "flush", None)) is not None:
         flush()
 
 

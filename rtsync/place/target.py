@@ -120,7 +120,7 @@ def _check_closure(fn: FunctionType, seen: set[FunctionType]) -> None:
     seen.add(fn)
     code: CodeType = fn.__code__
     values = [
-        (f"the free variable {name!r}", cell)
+        (f"the free variable {name}", cell)
         for name, cell in zip(code.co_freevars, fn.__closure__ or (), strict=True)
     ]
     for name, cell in values:

@@ -12,13 +12,12 @@ from collections.abc import Coroutine, Generator
 from inspect import markcoroutinefunction
 from os import read
 from typing import Any, Final
-from weakref import ref
 
 from rtsync.current import let_go
-from rtsync.errors import check_count, check_seconds, refuse
+from rtsync.errors import check_count, refuse
 from rtsync.evt import Evt
-from rtsync.waiter import NOT_READY, RETRY, give
-from scheduler import NoRuntime, Parking, Timer, TimerQueue, direct, here, poller_here
+from rtsync.waiter import NOT_READY, RETRY
+from scheduler import NoRuntime, Parking, direct, here, poller_here
 from scheduler.poller import READ, Enrolment
 from scheduler.timers import FAR
 
@@ -26,7 +25,8 @@ from .descriptor import Descriptor
 from .ends import end_of
 from .errors import EOF, Failed, LineTooLong, given
 from .lines import finder
-from .port import Port, PortEvt, Request, check_encoding, performing
+from .port import PortEvt, Request, check_encoding, performing
+from .timeouts import TimedPort, TimedRequest
 
 LEAST_READ: Final = 1 << 14
 MOST_READ: Final = (1 << 17) - 64
@@ -38,7 +38,7 @@ _COMPACT: Final = 1 << 16
 """Bytes already taken that may stay at the front of a growing buffer."""
 
 
-class InputPort(Port):
+class InputPort(TimedPort):
     """A source of bytes. As an event: ready when reading would not block, with itself as the result.
 
     ``async for line in port`` gives the lines as text; ``with port`` and ``async with port`` close it.
@@ -50,7 +50,6 @@ class InputPort(Port):
     """
 
     __slots__ = (
-        "_armed",
         "_buffer",
         "_calm",
         "_deadline",
@@ -60,11 +59,11 @@ class InputPort(Port):
         "_pos",
         "_size",
         "_start",
-        "_timeout",
     )
 
     _what = READ
     _kind = "input port"
+    _public = "InputPort"
 
     def __init__(
         self, source: Any, name: str | None = None, *, encoding: str = "utf-8", errors: str = "replace"
@@ -90,9 +89,7 @@ class InputPort(Port):
         # The same as long as we know that nothing is there, nobody stands in the queue and trying makes no
         # sense: for them there is a short way to wait. Else -1.
         self._calm = -1
-        self._timeout: float | None = None
         self._deadline = FAR  # of the one who waits in `_quick`
-        self._armed: dict[TimerQueue, Timer] = {}  # see `_expire`
         if end is not source:
             self._adopt()
 
@@ -149,33 +146,6 @@ class InputPort(Port):
         check_count("peek", "skip", skip)
         return self._peek(Peek(self, n, skip))  # type: ignore[no-any-return]
 
-    @property
-    def timeout(self) -> float | None:
-        """Seconds that each reading operation may take, as a whole; ``None`` (at first): any time. It raises
-        ``TimeoutError`` then, and has consumed nothing: what has come stays for the next one.
-
-        That is the cheap way to be rid of peers that say nothing, as `socket.settimeout`: it costs a look at
-        the clock, and no timer is touched as long as something comes. Changes hold for operations that begin
-        later. Events (`read_line_evt` and its like) have no timeout of their own but that of their `sync`."""
-        return self._timeout
-
-    @timeout.setter
-    def timeout(self, seconds: float | None) -> None:
-        if seconds is not None:
-            check_seconds("InputPort.timeout", "seconds", seconds)
-            if seconds == FAR:
-                seconds = None
-        with self._lock:
-            if self._quick:
-                self._quick_to_queue()
-            self._timeout = seconds
-            self._deadline = FAR
-            # A timer of a longer timeout comes too late for a shorter one: let those look again that there
-            # are.
-            for timers, timer in list(self._armed.items()):
-                timers.disarm(timer)
-                self._arm(timers, timers.clock())
-
     def buffered(self) -> int:
         """Bytes that have been received and not yet taken."""
         return len(self._buffer) - self._start
@@ -201,7 +171,8 @@ class InputPort(Port):
                     self._enrolment.reader = self  # type: ignore[union-attr]
                     if self._timeout is not None:
                         self._deadline = deadline = driver.clock() + self._timeout
-                        if driver.timers not in self._armed:
+                        armed = self._armed.get(driver.timers)
+                        if armed is None or deadline < armed[0]:
                             self._arm(driver.timers, deadline)
             except BaseException:
                 lock.release()
@@ -430,81 +401,21 @@ class InputPort(Port):
         self._calm = -1
         self._queue.append((waiter, None, request))
 
-    # -- timeouts ------------------------------------------------------------------------------------
-    #
-    # Each waiter has a deadline, but there is only one timer for all of them (in each timer queue of those
-    # who wait), and it is not moved when somebody goes: when it fires it looks who is late, and is armed
-    # again for the first of the others, if any. So a reader who is always in time costs one timer for each
-    # time the timeout passes, not two operations on the timers of the runtime, with their lock, for each
-    # read.
-
     def _enqueue(self, waiter: list[Any], case: Any, request: Any) -> None:
         self._calm = -1
         super()._enqueue(waiter, case, request)
-        if self._timeout is not None and case is None:  # else it waits in a `sync`
-            driver = here.driver
-            home = getattr(driver, "home", None)
-            # The timers of an OS thread's own are fired by itself only, while it waits; nobody else's waiter
-            # may depend on them.
-            timers = driver.timers if driver.key or home is None else home.timers
-            request._deadline = deadline = timers.clock() + self._timeout
-            if home is None or timers not in self._armed:
-                self._arm(timers, deadline, home is not None)
 
-    def _arm(self, timers: TimerQueue, deadline: float, remember: bool = True) -> None:
-        """Have `_expire` called. Holds _lock."""
-        port = ref(self)  # a port that is forgotten is not kept by its timer
+    def _look_again(self) -> bool:
+        self._calm = -1
+        return super()._look_again()
 
-        def fire(timer: Timer) -> None:
-            found = port()
-            if found is not None:
-                found._expire(timers, timer)
-
-        with timers.lock:
-            timer = timers.arm(deadline, [], None, fire)
-        if remember:
-            self._armed[timers] = timer
-
-    def _expire(self, timers: TimerQueue, timer: Timer) -> None:
-        """``timer`` of ``timers`` has fired. Takes _lock."""
-        with self._lock:
-            remembered = self._armed.get(timers) is timer
-            if remembered:
-                del self._armed[timers]
-            if self._closed:
-                return
-            if self._quick:
-                self._quick_to_queue()
-            now = timers.clock()
-            first = FAR
-            living = []
-            for entry in self._queue:
-                waiter, case, request = entry
-                if waiter and request._deadline <= now:
-                    try:
-                        task = waiter.pop()
-                    except IndexError:
-                        continue
-                    give(task, case, request._late())
-                elif waiter:
-                    living.append(entry)
-                    first = min(first, request._deadline)
-            self._queue.clear()
-            self._queue.extend(living)
-            if not living:
-                self._idle()
-            elif remembered and first < FAR:
-                self._arm(timers, first)
+    def _restart(self) -> None:
+        self._deadline = FAR
 
     def _shut(self) -> bool:
         with self._lock:
             self._calm = -1
-        was_open = super()._shut()
-        with self._lock:
-            armed, self._armed = self._armed, {}
-        for timers, timer in armed.items():
-            timers.disarm(timer)
-        return was_open
+        return super()._shut()
 
     def _want(self) -> None:
         poller = poller_here()
@@ -515,6 +426,7 @@ class InputPort(Port):
                 if enrolment is None:  # the poller has been closed
                     self._key = -1
                     return
+                self._told = True
             if enrolment.poller is poller:
                 self._key = here.driver.key
                 enrolment.reader = self
@@ -532,7 +444,7 @@ class InputPort(Port):
 
     def _fill(self) -> bool:
         """Read from the source if that makes sense: whether something has changed."""
-        if not self._ready or self._ended_input or self._error is not None:
+        if (not self._ready and self._told) or self._ended_input or self._error is not None:
             return False
         size = self._size
         try:
@@ -607,23 +519,15 @@ DONE: Final = Done()
 # -- what threads want of an input port. All methods but _finish hold the port's lock ---------------------
 
 
-class Reading(Request):
+class Reading(TimedRequest):
     """Of an input port. ``_find`` gives a number of bytes, `EOF` or a `Failed`."""
 
-    __slots__ = ("_deadline",)
+    __slots__ = ()
 
     takes = True
     """Whether more bytes will do."""
 
     _port: InputPort
-
-    def __init__(self, port: InputPort) -> None:
-        super().__init__(port)
-        self._deadline = FAR
-
-    def _late(self) -> Failed:
-        """What it gives when its time is over."""
-        return Failed(TimeoutError(f"{self._port.name}: {self.operation} has taken too long"))
 
     def _over(self) -> Any:
         """What is to be given if no more bytes will come, else `NOT_READY`. The buffer is exhausted, or does
@@ -654,7 +558,6 @@ class Avail(Reading):
     def __init__(self, port: InputPort, n: int) -> None:
         self._port = port
         self._lock = port._lock
-        self._deadline = FAR
         self._n = n
 
     def _find(self) -> Any:
@@ -774,7 +677,7 @@ class Peek(Reading):
         port = self._port
         while True:
             have = len(port._buffer) - port._start - self._skip
-            if have >= self._n and not port._closed:
+            if (have >= self._n or not self._n) and not port._closed:
                 return self._n
             if not port._fill():
                 over = self._over()

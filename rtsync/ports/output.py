@@ -33,7 +33,8 @@ from .descriptor import Descriptor
 from .ends import end_of
 from .errors import Failed, given
 from .input import DONE
-from .port import Port, PortEvt, Request, check_encoding, performing
+from .port import PortEvt, Request, check_encoding, performing
+from .timeouts import TimedPort, TimedRequest
 
 BLOCK: Final = 1 << 12
 """Bytes that are collected before they are sent, unless someone flushes."""
@@ -47,7 +48,7 @@ _AT_ONCE: Final = 1 << 18
 _MODES: Final = ("block", "line", "none")
 
 
-class OutputPort(Port):
+class OutputPort(TimedPort):
     """A sink of bytes. As an event: ready when writing would not block, with itself as the result.
 
     ``async with port`` closes it, and waits until all was sent.
@@ -72,6 +73,7 @@ class OutputPort(Port):
 
     _what = WRITE
     _kind = "output port"
+    _public = "OutputPort"
 
     def __init__(
         self,
@@ -141,6 +143,13 @@ class OutputPort(Port):
         """Bytes that were written and not yet sent."""
         return self._pending
 
+    def send(self) -> None:
+        """Begin to send what is pending, without waiting. Any OS thread."""
+        if not self._later(self.send):
+            with self._lock:
+                if self._pending or self._end.unsent:
+                    self._drain()
+
     def buffering(self, *mode: str) -> Any:
         """How long bytes are kept: ``'block'`` until there are enough or someone flushes, ``'line'`` also
         until a line ends, ``'none'`` not at all. Reads without an argument, sets with one.
@@ -208,6 +217,8 @@ class OutputPort(Port):
                     return value
                 if type(value) is not Sent:
                     return given(value)
+                if self._timeout is not None:
+                    value._since(request)
                 request = value
             value = NOT_READY
             lock.acquire()
@@ -235,7 +246,7 @@ class OutputPort(Port):
             with self._lock:
                 if self._pending or self._end.unsent:
                     self._drain()
-                return PortEvt(Sent(self, self._total, True, None))
+                return PortEvt(Flushed(self, self._total, True, None))
 
         return guard(begin)
 
@@ -485,6 +496,13 @@ class OutputPort(Port):
             if self._held:
                 self._want_again()
 
+    def _look_again(self) -> bool:
+        if not super()._look_again():
+            return False
+        if self._draining:
+            self._push()
+        return True
+
     def _room(self) -> bool:
         """Whether a write would be taken; sends first what can be sent."""
         if self._pending > self._limit:
@@ -495,7 +513,7 @@ class OutputPort(Port):
 # -- what threads want of an output port. All methods but _finish hold the port's lock --------------------
 
 
-class Writing(Request):
+class Writing(TimedRequest):
     """Of an output port."""
 
     __slots__ = ()
@@ -568,7 +586,7 @@ class WriteAvail(Writing):
             port._drain()
             if port._pending or port._end.unsent:
                 return self._over()
-        return True if port._ready or not self._data else NOT_READY
+        return True if port._ready or not port._told or not self._data else NOT_READY
 
     def _take(self, found: Any) -> Any:
         if found is not True:
@@ -635,15 +653,15 @@ class Flush(Writing):
         if not port._pending and not port._end.unsent:
             return None
         port._drain()
-        return Sent(port, port._total, True, None)
+        return Flushed(port, port._total, True, None)
 
 
 class Sent(Writing):
-    """That all bytes before a position have been sent."""
+    """That all bytes before a position have been sent: the rest of a `Write`."""
 
     __slots__ = ("_exactly", "_position", "_value")
 
-    operation = "flush"
+    operation = "write"
 
     def __init__(self, port: OutputPort, position: int, exactly: bool, value: Any) -> None:
         """``exactly``: bytes that have been encrypted but not sent yet do not count. ``value``: the
@@ -665,6 +683,22 @@ class Sent(Writing):
         return self._value if found is True else found
 
 
+class Flushed(Sent):
+    """The rest of a `Flush`."""
+
+    __slots__ = ()
+
+    operation = "flush"
+
+
+class Rest(Sent):
+    """The rest of what a port has that closes."""
+
+    __slots__ = ()
+
+    operation = "close"
+
+
 class Writable(Writing):
     """An output port as an event."""
 
@@ -675,7 +709,8 @@ class Writable(Writing):
     def _find(self) -> Any:
         port = self._port
         over = port._error is not None or port._closing or port._closed
-        return port if over or port._room() else NOT_READY
+        # A port that keeps nothing pending has a writer wait for its sink as well.
+        return port if over or (port._room() and (port._ready or port._limit)) else NOT_READY
 
 
 class Closing:
@@ -688,7 +723,11 @@ class Closing:
 
     def __await__(self) -> Any:
         port = self._port
-        return port._finish_closing(Sent(port, port._total, True, None)).__await__()
+        try:
+            yield from port._finish_closing(Rest(port, port._total, True, None)).__await__()
+        except TimeoutError:
+            port.abort()  # nobody else may be left to do it
+            raise
 
     def __repr__(self) -> str:
         return f"<closing {self._port!r}>"

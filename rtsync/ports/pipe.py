@@ -58,6 +58,8 @@ class Pipe:
             part = bytes(data[done : done + room])
             done += len(part)
             port._feed(part)
+        if port.buffered() >= self._limit and not port.hungry():
+            self._output._ready = False  # who waits for room hears of it from `taken` or `_fill`
         if not done and size:
             raise BlockingIOError
         return done
@@ -101,7 +103,10 @@ class PipeInput(InputPort):
     def _fill(self) -> bool:
         output = self._end._output
         if not output._pending:
-            output._ready = True  # what comes now is wanted even if the pipe is full
+            if not output._ready:
+                output._ready = True  # what comes now is wanted even if the pipe is full
+                if output._queue:
+                    output._serve()
             return False
         start = output._offset
         part = output._chunks[0][start : start + self._end._limit]

@@ -60,6 +60,9 @@ class Request(BaseEvt):
             raise value.raised()
         return value
 
+    def _look_again(self) -> bool:
+        return self._port._look_again()
+
     def _poll(self) -> Any:
         port = self._port
         if port._quick:
@@ -111,6 +114,7 @@ class Port(BaseEvt):
         "_quick",
         "_ready",
         "_self_request",
+        "_told",
         "_wanted",
         "_watched",
         "encoding",
@@ -131,6 +135,7 @@ class Port(BaseEvt):
         self._fd = end.fd if type(end) is Descriptor and not end.always_ready else -1
         self._wanted: Any = None  # the poller that was asked last
         self._ready = True  # trying makes sense; also once there is nothing but an end, an error or a refusal
+        self._told = end.watched is None  # somebody will set that again; else it is as good as set
         self._look_closely = not end.short_means_empty
         self._error: Failed | None = None  # of the descriptor; for all operations from now on
         self._closed = False
@@ -162,6 +167,14 @@ class Port(BaseEvt):
         self._queue.append((waiter, case, request))
         if self._watched is not None:
             self._want()
+        if self._timeout is not None and case is None:  # else it waits in a `sync`
+            self._set_deadline(request)
+
+    _timeout: float | None = None
+    """See `timeouts.TimedPort`."""
+
+    def _set_deadline(self, request: Any) -> None:
+        raise NotImplementedError
 
     def _want(self) -> None:
         """Be told by the poller of this thread's runtime, and be kept alive by it meanwhile. Holds _lock."""
@@ -172,6 +185,7 @@ class Port(BaseEvt):
         if self._wanted is not poller or not poller.persistent:
             self._enrol(poller)
             self._wanted = poller
+            self._told = poller.persistent
 
     def _unhold(self) -> None:
         """No thread waits any more. Holds _lock."""
@@ -271,6 +285,12 @@ class Port(BaseEvt):
             self._serve()
         return NOT_READY if found is NOT_READY else self
 
+    def _look_again(self) -> bool:
+        if self._ready or self._watched is None:
+            return False
+        self._ready = True
+        return True
+
     def _block(self, waiter: list[Any], case: Any) -> None:
         self._enqueue(waiter, case, self._self_request)
 
@@ -305,7 +325,7 @@ class Port(BaseEvt):
             self._closed = True
             self._fd = -1
             self._ready = True  # there is an answer: a refusal
-            queue, self._queue = self._queue, WaitQueue()
+            queue = self._queue.taken()
             self._unhold()
             refusal = self._refusal()
         for waiter, case, request in queue:

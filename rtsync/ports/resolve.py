@@ -17,7 +17,10 @@ type Address = tuple[Any, ...]
 
 
 def _look_up(host: str | None, port: int | str, flags: int) -> list[Address]:
-    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
+    try:
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
+    except socket.gaierror as error:
+        raise socket.gaierror(error.errno, f"{error.strerror}: {host}") from None
 
 
 def resolve_now(host: str | None, port: int | str, passive: bool) -> list[Address]:

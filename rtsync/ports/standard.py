@@ -54,6 +54,18 @@ class _Standard:
                 self._made[slot] = (stream, port)
             return port
 
+    def send(self, which: str) -> None:
+        """Begin to write out what was printed to the process's own stream ``which``, and what is still in its
+        port: another process is about to write there."""
+        try:
+            getattr(sys, f"__{which}__").flush()
+        except (AttributeError, OSError, ValueError):  # there is none, nobody reads it, or it is closed
+            pass
+        with self._lock:
+            _, port = self._made.get(which, (None, None))
+        if port is not None:
+            port.send()
+
     def flush(self) -> None:
         """Write out what is still in the ports. In an OS thread that is no worker."""
         for which in ("stdout", "stderr"):
@@ -67,6 +79,7 @@ class _Standard:
 
 
 _standard = _Standard()
+send = _standard.send
 at_end(_standard.flush)
 atexit.register(_standard.flush)
 
@@ -107,6 +120,11 @@ class _CurrentPort(Parameter):
         port = super().read()
         return _standard.port(self._which) if port is None else port
 
+    def given(self) -> Any:
+        """The port that was set, or ``None`` where that is the standard stream's own."""
+        port = super().read()
+        return None if port is None or port is _standard.port(self._which) else port
+
 
 current_input_port = _CurrentPort("current_input_port", "stdin", InputPort)
 """The port that is read where none is given: standard input, unless set. A parameter.
@@ -118,3 +136,8 @@ current_output_port = _CurrentPort("current_output_port", "stdout", OutputPort)
 
 current_error_port = _CurrentPort("current_error_port", "stderr", OutputPort)
 """The port for errors. Source: Racket Reference, ``current-error-port``."""
+
+
+def given(which: str) -> Any:
+    """The port that was set instead of that of ``sys.<which>``, if any: for a place that is created here."""
+    return (current_output_port if which == "stdout" else current_error_port).given()

@@ -157,12 +157,19 @@ def _bind(family: int, address: Any, backlog: int, reuse: bool, dual: bool = Fal
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
-        sock.bind(address)
+        _bind_to(sock, address, "listening at")
         sock.listen(min(backlog, 0x7FFFFFFF))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _bind_to(sock: socket.socket, address: Any, what: str) -> None:
+    try:
+        sock.bind(address)
+    except OSError as error:  # says of itself only that it is in use
+        raise OSError(error.errno, f"{error.strerror}: {_name(what, address)}") from None
 
 
 def unix_listen(path: str | os.PathLike[str], *, backlog: int = BACKLOG, encoding: str = "utf-8") -> Listener:
@@ -312,7 +319,7 @@ async def _connect_to(
         sock.setblocking(False)
         if start is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(start)
+            _bind_to(sock, start, "connecting from")
         number = sock.connect_ex(address)
         if number == errno.EINPROGRESS:
             number = await _connected(sock)

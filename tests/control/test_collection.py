@@ -9,6 +9,7 @@ import pytest
 
 import rtsync as rt
 from rtsync.evt import Latch
+from scheduler import here
 
 BOTH = [
     pytest.param(marks=pytest.mark.rtsync(seeds=2), id="deterministic"),
@@ -305,3 +306,21 @@ async def test_not_while_it_is_runnable():
     gc.collect()
     while not log:
         await rt.sleep(0.001)
+
+
+@pytest.mark.parametrize("operation", ["sync", "semaphore wait"])
+async def test_an_operation_may_be_collected_between_two_steps_of_a_worker(operation):
+    semaphore = rt.Semaphore()
+
+    async def child():
+        await (semaphore.wait() if operation == "semaphore wait" else rt.sync(semaphore, rt.Channel()))
+
+    t = rt.thread(child)
+    await rt.sync(rt.idle())
+    worker = here.driver
+    me, worker.task = worker.task, None
+    try:
+        t.coro.close()  # as the collector does; an exception here would be written to standard error
+    finally:
+        worker.task = me
+    t.kill()

@@ -11,6 +11,7 @@ import pytest
 from rtsync import (
     AsyncChannel,
     Channel,
+    Custodian,
     Deadlock,
     Scope,
     Semaphore,
@@ -248,6 +249,33 @@ def test_the_report_shows_a_suspended_thread_as_such():
     with pytest.raises(Deadlock) as caught:
         run_deterministic(main)
     assert re.search(r"Tom.*suspended", str(caught.value))
+
+
+def test_a_main_thread_that_is_suspended_for_good_is_killed_and_reported():
+    log = []
+
+    async def main():
+        thread(current_thread().suspend)
+        try:
+            await Channel().get()
+        finally:
+            log.append("clean")
+
+    with pytest.raises(Deadlock, match=r"thread test_.*main: is stopped in Channel\.get"):
+        run_deterministic(main)
+    assert log == ["clean"]
+
+
+def test_a_thread_of_several_custodians_is_reported_once():
+    async def main():
+        with Custodian():
+            t = thread(Channel().get, name="Tom")
+        t.resume(Custodian())
+        await t.wait()
+
+    with pytest.raises(Deadlock, match=r"any of its 2 thread") as caught:
+        run_deterministic(main)
+    assert str(caught.value).count("thread Tom:") == 1
 
 
 async def test_a_sleeper_is_no_deadlock():
@@ -543,3 +571,130 @@ def test_who_is_woken_by_time_while_a_worker_looks_and_then_waits_for_idleness_i
         """
     )
     assert "no deadlock" in done.stdout
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("kind", ["async def", "def"])
+def test_real_a_main_thread_that_suspends_itself_for_good(script, kind, workers):
+    done = script(
+        f"""
+        import rtsync
+
+        {kind} main():
+            rtsync.current_thread().suspend()
+
+        try:
+            rtsync.run(main, workers={workers})
+        except rtsync.Deadlock as error:
+            print(error)
+        """
+    )
+    assert re.search(r"thread main: is stopped\n.*program\.py:\d+ in main", done.stdout)
+
+
+def test_real_a_thread_that_suspends_itself_takes_the_only_worker_and_does_not_hide_it(script):
+    done = script(
+        """
+        import rtsync
+
+        async def child():
+            rtsync.current_thread().suspend()
+
+        async def main():
+            t = rtsync.thread(child)
+            await rtsync.sync(rtsync.idle())
+            await t.wait()
+
+        try:
+            rtsync.run(main, workers=1)
+        except rtsync.Deadlock as error:
+            print("deadlock")
+        """
+    )
+    assert done.stdout == "deadlock\n"
+
+
+@pytest.mark.parametrize("stalls", ["before it wakes", "after it woke"])
+@pytest.mark.parametrize("waiting", ["main", "another thread"])
+def test_of_two_workers_that_look_at_once_the_second_sees_whom_the_first_is_waking(script, waiting, stalls):
+    done = script(
+        f"""
+        import threading
+        import time
+        import rtsync
+        import rtsync.runtime
+        from rtsync import idle, sync, thread
+
+        running, looking = threading.Barrier(2), threading.Barrier(2)
+        ch = rtsync.Channel()
+        armed = []
+
+        def look(self, real=rtsync.Runtime.idle_hook):
+            if armed:
+                try:
+                    looking.wait(10)  # both are published as idle
+                except threading.BrokenBarrierError:
+                    pass
+            real(self)
+
+        def wake(entries, value, real=rtsync.runtime.wake_all):
+            stalls = bool(armed and entries)
+            if stalls:
+                armed.clear()
+            if stalls and {stalls.startswith("before")}:
+                time.sleep(0.5)  # the other one looks now
+            real(entries, value)
+            if stalls and {stalls.startswith("after")}:
+                time.sleep(0.5)
+
+        rtsync.Runtime.idle_hook = look
+        rtsync.runtime.wake_all = wake
+
+        async def other():
+            running.wait(30)
+
+        async def waits():
+            await sync(idle())
+            await ch.put("no deadlock")
+
+        async def main():
+            if {waiting != "main"}:
+                thread(waits)
+            thread(other)
+            armed.append(True)
+            running.wait(30)
+            if {waiting == "main"}:
+                await sync(idle())
+                return "no deadlock"
+            return await ch.get()
+
+        print(rtsync.run(main, workers=2))
+        """
+    )
+    assert done.stdout == "no deadlock\n"
+
+
+@pytest.mark.parametrize("timeout", ["None", "0.001"])
+@pytest.mark.parametrize("evts", ["Channel()", "Channel(), Semaphore()"])
+def test_real_a_thread_suspended_in_a_sync_is_reported_with_its_events(script, evts, timeout):
+    done = script(
+        f"""
+        import rtsync
+        from rtsync import Channel, Semaphore, sync
+
+        async def main():
+            t = rtsync.thread(waits)
+            await rtsync.sleep(0)
+            t.suspend()
+            await t.wait()
+
+        async def waits():
+            await sync({evts}, timeout={timeout})
+
+        try:
+            rtsync.run(main, workers=1)
+        except rtsync.Deadlock as error:
+            print(error)
+        """
+    )
+    assert re.search(r"thread waits: is stopped in sync\(.*<Channel", done.stdout)

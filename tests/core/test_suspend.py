@@ -522,9 +522,29 @@ async def test_redundant_subordinates_are_dropped():
     t.resume(above)
     with below, pytest.raises(ContractError):
         t.suspend()
+    assert t not in below.managed_list()
+    assert t in above.managed_list()
+    below.shutdown_all()
     with above:
         t.suspend()
     assert not t.running
+    above.shutdown_all()
+    assert t.dead
+
+
+async def test_a_dead_benefactor_has_no_custodians_to_give():
+    one, two = Custodian(), Custodian()
+    with one:
+        t = thread(Channel().get)
+    with two:
+        dead = thread(Channel().get)
+    dead.kill()
+    t.suspend()
+    t.resume(dead)
+    assert t.running
+    assert t not in two.managed_list()
+    one.shutdown_all()
+    assert t.dead
 
 
 async def test_a_benefactor_does_not_keep_its_beneficiary():

@@ -123,6 +123,7 @@ async def undisturbed(measure, attempts=50):
     return False
 
 
+@pytest.mark.undisturbed
 @pytest.mark.rtsync(workers=1)
 async def test_the_shares_are_exact_on_a_real_worker():
     async def measure():
@@ -150,6 +151,7 @@ async def test_the_shares_are_exact_on_a_real_worker():
     assert await undisturbed(measure)
 
 
+@pytest.mark.undisturbed
 @pytest.mark.rtsync(workers=1)
 async def test_threads_that_wake_each_other_directly_leave_a_group_its_share():
     async def measure():

@@ -366,6 +366,56 @@ def test_a_get_from_an_end_that_is_gone_counts_as_deadlocked(program):
     assert done.stdout == "1\ndeadlock True\n"
 
 
+def test_a_get_that_only_threads_of_this_process_could_answer_is_a_deadlock_when_none_can(program):
+    done = program(
+        """
+        import rtsync as rt
+        from rtsync.place import place_channel
+
+        async def main():
+            one, other = place_channel()
+            three, four = place_channel()
+
+            async def waits():
+                one.put("first")
+                await three.get()
+
+            rt.thread(waits)
+            print(await other.get())
+            for wait in (other.get, lambda: rt.sync(other, three)):
+                try:
+                    await wait()
+                except rt.Deadlock as error:
+                    print("deadlock", str(error).count("waits in"))
+
+        rt.run(main, workers=2)
+        """
+    )
+    assert done.stdout == "first\ndeadlock 2\ndeadlock 2\n"
+
+
+def test_what_a_foreign_os_thread_will_put_is_waited_for(program):
+    done = program(
+        """
+        import threading, time
+        import rtsync as rt
+        from rtsync.place import place_channel
+
+        async def main():
+            for n in range(50):
+                one, other = place_channel()
+                foreign = threading.Thread(target=lambda: (time.sleep(n / 1000), one.put(n)))
+                foreign.start()
+                assert await other.get() == n
+                foreign.join()
+            print("all")
+
+        rt.run(main, workers=2)
+        """
+    )
+    assert done.stdout == "all\n"
+
+
 @pytest.mark.rtsync(workers=2)
 async def test_a_thread_that_waits_for_what_nobody_can_send_is_collected():
     one, other = place_channel()

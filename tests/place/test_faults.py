@@ -358,7 +358,7 @@ def test_a_wait_for_which_there_is_no_descriptor_goes_on_when_there_is(program):
         got = []
         waiting = threading.Thread(target=lambda: got.append(rt.block_on(other.get())))
         waiting.start()
-        while not other._end.has_waiters():
+        while not other._end._waiters:
             pass
         one.put(1)
         for fd in taken:

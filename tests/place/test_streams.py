@@ -7,8 +7,16 @@ import sys
 
 import pytest
 
+from rtsync import parameterize
 from rtsync.place import dynamic_place, dynamic_place_star
-from rtsync.ports import InputPort, OutputPort
+from rtsync.ports import (
+    InputPort,
+    OutputPort,
+    current_error_port,
+    current_output_port,
+    open_output,
+    pipe,
+)
 
 from .conftest import ROOT, WORKERS
 
@@ -31,6 +39,52 @@ async def test_streams_of_the_creator_without_a_descriptor_are_pumped_to(capsys)
     p = dynamic_place(WORKERS, "writes_streams")
     assert await p.wait() == 0
     assert capsys.readouterr() == ("to output\n", "to error\n")
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_the_current_ports_of_the_creator_are_used_if_they_were_set(capfd):
+    shown, out = pipe()
+    complaints, err = pipe()
+    with parameterize(current_output_port, out), parameterize(current_error_port, err):
+        p = dynamic_place(WORKERS, "writes_streams")
+    other = dynamic_place(WORKERS, "writes_streams")
+    assert await p.wait() == 0  # and all has arrived
+    assert await other.wait() == 0
+    out.close()
+    err.close()
+    assert await shown.read_all() == b"to output\n"
+    assert await complaints.read_all() == b"to error\n"
+    assert capfd.readouterr() == ("to output\n", "to error\n")  # of the other one
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_what_was_written_to_a_port_comes_before_what_the_place_writes(tmp_path):
+    async with open_output(tmp_path / "out") as out:
+        await out.write("before\n")
+        p, *_ = dynamic_place_star(WORKERS, "writes_streams", in_=io.BytesIO(), out=out)
+        assert await p.wait() == 0
+        await out.write("after\n")
+    assert (tmp_path / "out").read_text() == "before\nto output\nafter\n"
+
+
+def test_what_was_written_to_the_standard_port_comes_before_what_the_place_writes(program):
+    done = program(
+        f"""
+        import rtsync as rt
+        from rtsync.place import dynamic_place
+        from rtsync.ports import current_output_port, stdout
+
+        async def main():
+            await stdout().write("before\\n")
+            assert await dynamic_place({str(WORKERS)!r}, "writes_streams").wait() == 0
+            current_output_port(stdout())
+            await stdout().write("between\\n")
+            assert await dynamic_place({str(WORKERS)!r}, "writes_streams").wait() == 0
+
+        rt.run(main, workers=2)
+        """
+    )
+    assert done.stdout == "before\nto output\nbetween\nto output\n"
 
 
 @pytest.mark.rtsync(workers=2)

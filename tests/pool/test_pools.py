@@ -730,6 +730,54 @@ rt.run(main, workers=2)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("moment", ["before it gives its turn", "while it gives its turn"])
+def test_who_waits_in_line_for_the_turn_of_a_worker_that_goes_idle_is_not_deadlocked(tmp_path, moment):
+    done = run_script(
+        tmp_path,
+        f"""
+import threading, time
+import rtsync as rt
+from rtsync.pool import Engine, PoolThread
+
+goes_idle, in_line = threading.Event(), threading.Event()
+home = None
+
+def hold_up(moment):
+    # Until all others are idle, and have had the time to take that for a deadlock.
+    if moment == {moment!r}:
+        while not home.all_idle():
+            time.sleep(0.001)
+        time.sleep(0.3)
+
+def sleep(self, worker, timeout, real=Engine._sleep):
+    if not in_line.is_set():
+        goes_idle.set()
+        in_line.wait(60)
+        hold_up("before it gives its turn")
+    real(self, worker, timeout)
+
+def grant(self, real=PoolThread.grant):
+    hold_up("while it gives its turn")
+    real(self)
+
+async def main():
+    global home
+    home = rt.current_thread().runtime
+    Engine._sleep, PoolThread.grant = sleep, grant
+    pool = rt.ParallelThreadPool(1)
+    await rt.thread(rt.sleep, pool=pool).join()
+    while not goes_idle.is_set():
+        await rt.sleep(0.001)
+    t = rt.thread(lambda: "ran", pool=pool)
+    in_line.set()
+    print(await t.join())
+
+rt.run(main, workers=2)
+""",
+    )
+    assert done.stdout == "ran\n", done.stderr
+
+
 def test_who_can_be_woken_by_a_pool_is_not_deadlocked(tmp_path):
     done = run_script(
         tmp_path,

@@ -148,6 +148,15 @@ async def test_the_current_output_port_follows_what_standard_output_is():
     assert sink.getvalue() == "one\ntwo\nthree\n"
 
 
+async def test_it_still_does_after_another_port_was_set_for_a_while():
+    with parameterize(current_output_port, pipe()[1]):
+        pass
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(sink):
+        await current_output_port().write("here\n")
+    assert sink.getvalue() == "here\n"
+
+
 async def test_the_current_ports_can_be_set_for_a_thread():
     inp, out = pipe()
     with parameterize(current_output_port, out), parameterize(current_input_port, inp):

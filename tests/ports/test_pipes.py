@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtsync import idle, receive_evt, sync, thread
+from rtsync import Deadlock, idle, receive_evt, run, sync, thread
 from rtsync.ports import EOF, LineTooLong, PortClosed, pipe
 
 
@@ -251,6 +251,34 @@ async def test_a_port_is_an_event():
     assert await waiting.join() is inp
 
 
+async def test_a_full_pipe_is_not_ready_to_be_written_to():
+    for written in (b"abcd", b"abc"):  # with a write that filled it, and with one that only nearly did
+        inp, out = pipe(4)
+        await out.write(written)
+        if written == b"abc":
+            assert await sync(out, timeout=0) is out
+            assert await out.write_bytes_avail(b"defg") == 1
+        assert await sync(out, timeout=0) is None
+        waiting = thread(sync, out)
+        await sync(idle())
+        assert not waiting.dead
+        assert await inp.read_bytes(1) == b"a"
+        assert await waiting.join() is out
+        assert await sync(out.write_bytes_avail_evt(b"xy")) == 1
+
+
+async def test_a_full_pipe_is_ready_for_a_reader_that_wants_more_than_it_holds():
+    inp, out = pipe(2)
+    await out.write(b"ab")
+    waiting = thread(sync, out)
+    await sync(idle())
+    assert not waiting.dead
+    reader = thread(inp.read_bytes, 3)
+    assert await waiting.join() is out
+    await out.write(b"c")
+    assert await reader.join() == b"abc"
+
+
 async def test_reading_events_give_what_was_read():
     inp, out = pipe()
     await out.write(b"abcdefghi\njkl")
@@ -438,3 +466,12 @@ async def test_a_suspended_reader_takes_nothing():
     suspended.resume()
     await out.write("b\n")
     assert await suspended.join() == "b"
+
+
+def test_a_write_that_waits_for_ever_is_reported_as_one():
+    async def main():
+        _inp, out = pipe(2)
+        await out.write(b"abcd")
+
+    with pytest.raises(Deadlock, match=r"waits in write of <OutputPort pipe>"):
+        run(main, workers=1)

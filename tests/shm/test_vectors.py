@@ -234,7 +234,7 @@ def test_its_length_is_fixed(kind):
     v = kind(3)
     for operation in ("append", "insert", "pop", "extend", "clear"):
         assert not hasattr(v, operation)
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError, match=f"{kind.__name__}: its length is fixed"):
         del v[0]
     assert len(v) == 3
 

@@ -436,7 +436,7 @@ async def test_a_thread_that_waits_for_what_nobody_can_send_is_collected():
 
 @pytest.mark.rtsync(workers=2)
 async def test_who_asks_whether_somebody_waits_does_not_keep_him_alive():
-    one, other = place_channel()
+    one, other = map(PlaceChannel, channel.end_pair())  # as if another place could have it
     getter = rt.thread(other.get)
     await sync(rt.idle())
     assert poller_here().waits()

@@ -81,6 +81,11 @@ class BaseEvt(Evt):
     def _leave(self, waiter: list[Any]) -> None:
         raise NotImplementedError
 
+    def _look_again(self) -> bool:
+        """A thread that does not wait has polled in vain, and nobody is to tell it of what comes: whether
+        another poll makes sense, of the source itself and not of what is known of it. Holds ``_lock``."""
+        return False
+
     def _pass_on(self) -> bool:
         """A thread was killed that had been given this and has not seen it yet: give it to the next, without
         ``_lock``; whether that is possible. Where it is not, the event has happened."""

@@ -306,9 +306,18 @@ def _choose(bases: Any, timeout: Any, cases: Cases | None, default: Any) -> Gene
                 commit.release()
                 return value if cases is None else (position, value)
         if timeout is not None:
+            if timeout == 0:
+                for position in order:
+                    if bases[position]._look_again():
+                        value = bases[position]._poll()
+                        if value is not NOT_READY:
+                            commit.release()
+                            return value if cases is None else (position, value)
+                commit.release()
+                return default if cases is None else (None, _NOTHING)
             if limit is None:
                 limit = Deadline(driver.timers, driver.clock() + timeout, _NOTHING)
-            if timeout == 0 or limit._poll() is _NOTHING:
+            if limit._poll() is _NOTHING:
                 commit.release()
                 return default if cases is None else (None, _NOTHING)
         waiter: list[Any] = []

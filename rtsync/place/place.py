@@ -33,7 +33,7 @@ from rtsync.deadlock import outside
 from rtsync.errors import ContractError, refuse
 from rtsync.evt import Evt, Latch
 from rtsync.sync import sync
-from scheduler import defer
+from scheduler import NoRuntime, current_driver, defer
 from scheduler.io_thread import io_poller
 from scheduler.poller import READ
 
@@ -110,6 +110,8 @@ class Place(PlaceChannel):
         return self._wait()
 
     async def _wait(self) -> int:
+        if current_driver() is None:
+            raise NoRuntime("Place.wait")
         await sync(self._dead)
         for pumped in self._streams.pumped:
             await sync(pumped)

@@ -405,6 +405,10 @@ class InputPort(TimedPort):
         self._calm = -1
         super()._enqueue(waiter, case, request)
 
+    def _look_again(self) -> bool:
+        self._calm = -1
+        return super()._look_again()
+
     def _restart(self) -> None:
         self._deadline = FAR
 
@@ -422,6 +426,7 @@ class InputPort(TimedPort):
                 if enrolment is None:  # the poller has been closed
                     self._key = -1
                     return
+                self._told = True
             if enrolment.poller is poller:
                 self._key = here.driver.key
                 enrolment.reader = self
@@ -439,7 +444,7 @@ class InputPort(TimedPort):
 
     def _fill(self) -> bool:
         """Read from the source if that makes sense: whether something has changed."""
-        if not self._ready or self._ended_input or self._error is not None:
+        if (not self._ready and self._told) or self._ended_input or self._error is not None:
             return False
         size = self._size
         try:
@@ -672,7 +677,7 @@ class Peek(Reading):
         port = self._port
         while True:
             have = len(port._buffer) - port._start - self._skip
-            if have >= self._n and not port._closed:
+            if (have >= self._n or not self._n) and not port._closed:
                 return self._n
             if not port._fill():
                 over = self._over()

@@ -119,6 +119,7 @@ class Listener(Port):
         self._exhausted = False
         self._ears = [Ear(self, sock) for sock in socks]
         self._watched = self._ears[0].descriptor
+        self._told = False
         self._adopt()
 
     @markcoroutinefunction
@@ -197,6 +198,11 @@ class Listener(Port):
     def _request(self) -> Request:
         return Acceptable(self)
 
+    def _look_again(self) -> bool:
+        for ear in self._ears:
+            ear.ready = True
+        return not self._closed
+
     def _enrol(self, poller: Any) -> None:
         for ear in self._ears:
             poller.want(ear.descriptor, READ)
@@ -205,6 +211,8 @@ class Listener(Port):
         """Take a connection from the kernel: whether something has changed."""
         if self._closed or self._error is not None:
             return False
+        if not self._told:
+            self._look_again()
         for ear in self._ears:
             while ear.ready:
                 try:

@@ -246,7 +246,7 @@ class OutputPort(TimedPort):
             with self._lock:
                 if self._pending or self._end.unsent:
                     self._drain()
-                return PortEvt(Sent(self, self._total, True, None))
+                return PortEvt(Flushed(self, self._total, True, None))
 
         return guard(begin)
 
@@ -496,6 +496,13 @@ class OutputPort(TimedPort):
             if self._held:
                 self._want_again()
 
+    def _look_again(self) -> bool:
+        if not super()._look_again():
+            return False
+        if self._draining:
+            self._push()
+        return True
+
     def _room(self) -> bool:
         """Whether a write would be taken; sends first what can be sent."""
         if self._pending > self._limit:
@@ -579,7 +586,7 @@ class WriteAvail(Writing):
             port._drain()
             if port._pending or port._end.unsent:
                 return self._over()
-        return True if port._ready or not self._data else NOT_READY
+        return True if port._ready or not port._told or not self._data else NOT_READY
 
     def _take(self, found: Any) -> Any:
         if found is not True:
@@ -646,15 +653,15 @@ class Flush(Writing):
         if not port._pending and not port._end.unsent:
             return None
         port._drain()
-        return Sent(port, port._total, True, None)
+        return Flushed(port, port._total, True, None)
 
 
 class Sent(Writing):
-    """That all bytes before a position have been sent."""
+    """That all bytes before a position have been sent: the rest of a `Write`."""
 
     __slots__ = ("_exactly", "_position", "_value")
 
-    operation = "flush"
+    operation = "write"
 
     def __init__(self, port: OutputPort, position: int, exactly: bool, value: Any) -> None:
         """``exactly``: bytes that have been encrypted but not sent yet do not count. ``value``: the
@@ -675,12 +682,17 @@ class Sent(Writing):
     def _take(self, found: Any) -> Any:
         return self._value if found is True else found
 
-    def _late(self, operation: str | None = None) -> Failed:
-        return super()._late(None if self._value is None else Write.operation)
+
+class Flushed(Sent):
+    """The rest of a `Flush`."""
+
+    __slots__ = ()
+
+    operation = "flush"
 
 
 class Rest(Sent):
-    """That all was sent, of a port that closes."""
+    """The rest of what a port has that closes."""
 
     __slots__ = ()
 

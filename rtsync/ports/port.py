@@ -60,6 +60,9 @@ class Request(BaseEvt):
             raise value.raised()
         return value
 
+    def _look_again(self) -> bool:
+        return self._port._look_again()
+
     def _poll(self) -> Any:
         port = self._port
         if port._quick:
@@ -111,6 +114,7 @@ class Port(BaseEvt):
         "_quick",
         "_ready",
         "_self_request",
+        "_told",
         "_wanted",
         "_watched",
         "encoding",
@@ -131,6 +135,7 @@ class Port(BaseEvt):
         self._fd = end.fd if type(end) is Descriptor and not end.always_ready else -1
         self._wanted: Any = None  # the poller that was asked last
         self._ready = True  # trying makes sense; also once there is nothing but an end, an error or a refusal
+        self._told = end.watched is None  # somebody will set that again; else it is as good as set
         self._look_closely = not end.short_means_empty
         self._error: Failed | None = None  # of the descriptor; for all operations from now on
         self._closed = False
@@ -180,6 +185,7 @@ class Port(BaseEvt):
         if self._wanted is not poller or not poller.persistent:
             self._enrol(poller)
             self._wanted = poller
+            self._told = poller.persistent
 
     def _unhold(self) -> None:
         """No thread waits any more. Holds _lock."""
@@ -278,6 +284,12 @@ class Port(BaseEvt):
         if self._queue:
             self._serve()
         return NOT_READY if found is NOT_READY else self
+
+    def _look_again(self) -> bool:
+        if self._ready or self._watched is None:
+            return False
+        self._ready = True
+        return True
 
     def _block(self, waiter: list[Any], case: Any) -> None:
         self._enqueue(waiter, case, self._self_request)

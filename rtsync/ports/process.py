@@ -21,6 +21,7 @@ from rtsync.waiter import NOT_READY
 from scheduler import poller_here
 from scheduler.poller import READ
 
+from . import standard
 from .descriptor import Descriptor
 from .ends import Object
 from .input import InputPort
@@ -240,16 +241,20 @@ def _argument(position: int, value: object) -> Any:
 
 
 def _stream(argument: str, value: object, kind: type) -> Any:
-    """What ``subprocess.Popen`` is to be given."""
+    """What ``subprocess.Popen`` is to be given. What has been written there before is sent first."""
     if isinstance(value, str):
         found = {PIPE: system.PIPE, INHERIT: None, NULL: system.DEVNULL}
         if argument == "stderr":
             found[STDOUT] = system.STDOUT
         if value in found:
+            if value == INHERIT and kind is OutputPort:
+                standard.send(argument)
             return found[value]
         raise refuse("subprocess", argument, f"one of {', '.join(map(repr, found))}", value, ValueError)
     if isinstance(value, kind) and isinstance(value, Port) and isinstance(value._end, Descriptor):
         if value.closed:
             raise value._refusal().raised()
+        if isinstance(value, OutputPort):
+            value.send()
         return value._end.fd
     raise refuse("subprocess", argument, "'pipe', 'inherit', 'null' or a port", value, TypeError)

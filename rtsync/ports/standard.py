@@ -55,10 +55,15 @@ class _Standard:
             return port
 
     def send(self, which: str) -> None:
-        """Begin to write out what is still in the port of ``sys.<which>``."""
+        """Begin to write out what was printed to the process's own stream ``which``, and what is still in its
+        port: another process is about to write there."""
+        try:
+            getattr(sys, f"__{which}__").flush()
+        except (AttributeError, OSError, ValueError):  # there is none, nobody reads it, or it is closed
+            pass
         with self._lock:
-            stream, port = self._made.get(which, (None, None))
-        if port is not None and stream is getattr(sys, which):
+            _, port = self._made.get(which, (None, None))
+        if port is not None:
             port.send()
 
     def flush(self) -> None:

@@ -35,9 +35,9 @@ class TimedRequest(Request):
         if deadline is not None:
             self._deadline = deadline
 
-    def _late(self, operation: str | None = None) -> Failed:
+    def _late(self) -> Failed:
         """What it gives when its time is over."""
-        return Failed(TimeoutError(f"{self._port.name}: {operation or self.operation} has taken too long"))
+        return Failed(TimeoutError(f"{self._port.name}: {self.operation} has taken too long"))
 
 
 class TimedPort(Port):

@@ -266,6 +266,7 @@ def upgrade(
             port._look_closely = port._ready = True
             port._asks = tls.asks
             port._wanted = None
+            port._told = False
         out._free = -1
         inp._unhold()
         inp._enrolment = None

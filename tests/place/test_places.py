@@ -559,3 +559,11 @@ def test_a_bad_kind_of_break_is_refused():
 
 def test_places_are_enabled_here():
     assert place_enabled()
+
+
+def test_waiting_for_a_place_needs_a_runtime_or_block_on():
+    p = dynamic_place(WORKERS, "returns")
+    waiting = p.wait()
+    with pytest.raises(rt.NoRuntime, match=r"^Place\.wait: no rtsync runtime"):
+        waiting.send(None)
+    assert rt.block_on(p.wait()) == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtsync import idle, receive_evt, sync, thread
+from rtsync import Deadlock, idle, receive_evt, run, sync, thread
 from rtsync.ports import EOF, LineTooLong, PortClosed, pipe
 
 
@@ -466,3 +466,12 @@ async def test_a_suspended_reader_takes_nothing():
     suspended.resume()
     await out.write("b\n")
     assert await suspended.join() == "b"
+
+
+def test_a_write_that_waits_for_ever_is_reported_as_one():
+    async def main():
+        _inp, out = pipe(2)
+        await out.write(b"abcd")
+
+    with pytest.raises(Deadlock, match=r"waits in write of <OutputPort pipe>"):
+        run(main, workers=1)

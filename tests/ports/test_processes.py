@@ -1,6 +1,7 @@
 """Racket Reference 15.4: other programs."""
 
 import signal
+import subprocess as system
 import sys
 
 import pytest
@@ -112,6 +113,32 @@ async def test_a_custodian_kills_its_processes_unless_it_is_not_to():
         await killed.stdin.write("x")
     assert await spared.wait() == 0  # its standard input has been closed
     assert await sync(spared, always) in (spared, always)
+
+
+ORDERED = """
+import sys
+import rtsync as rt
+from rtsync.ports import open_output, stdout, subprocess
+
+async def main():
+    print("printed")
+    await subprocess("echo", "by the first program", stdout="inherit").wait()
+    await stdout().write("written\\n")
+    await subprocess("echo", "by the second program", stdout="inherit").wait()
+    async with open_output(sys.argv[1]) as out:
+        await out.write("written\\n")
+        await subprocess("echo", "by the third program", stdout=out).wait()
+
+rt.run(main)
+"""
+
+
+def test_what_was_written_comes_before_what_a_program_writes(tmp_path):
+    program, log = tmp_path / "program.py", tmp_path / "log"
+    program.write_text(ORDERED)
+    done = system.run([sys.executable, program, log], capture_output=True, text=True, timeout=150)
+    assert done.stdout == "printed\nby the first program\nwritten\nby the second program\n", done.stderr
+    assert log.read_text() == "written\nby the third program\n"
 
 
 @pytest.mark.parametrize(

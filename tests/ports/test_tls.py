@@ -292,3 +292,19 @@ def test_what_is_no_context_is_refused():
         tcp_listen(0, tls=5)
     with pytest.raises(TypeError, match="tcp_connect: tls must be an"):
         tcp_connect("localhost", 1, tls=True)
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_each_look_sees_what_has_come(server, client):
+    one, two = socket.socketpair()
+    inp, out = socket_ports(one)
+    theirs = socket_ports(two)
+    handshake = thread(lambda: start_tls(inp, out, server, server_side=True))
+    await start_tls(*theirs, client, server_hostname="localhost")
+    await handshake.join()
+    for _ in range(3):
+        assert await sync(inp.read_line_evt(), timeout=0) is None
+        await theirs[1].write("line\n", flush=True)
+        assert await sync(inp.read_line_evt(), timeout=0) == "line"
+    for port in (inp, out, *theirs):
+        port.abort()

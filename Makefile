@@ -74,7 +74,7 @@ bench-places:  ## places beside multiprocessing, process pools and interpreters
 model:  ## check the protocols with the model checker
 	@tests/model/run.sh
 
-stress: setup  ## the long tests
+stress: setup  ## the long tests, half an hour
 	@$(VENV)/bin/python $(PYTEST) tests/stress --run-stress $(ARGS)
 
 clean:  ## remove the environments and caches of this checkout

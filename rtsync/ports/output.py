@@ -90,7 +90,7 @@ class OutputPort(TimedPort):
         that may be pending before writers wait.
 
         A port over a descriptor belongs to the current custodian, which closes it when it is shut down."""
-        check_encoding("OutputPort", encoding, errors)
+        check_encoding("OutputPort", encoding, errors, lines=False)
         check_mode("OutputPort", buffer)
         check_count("OutputPort", "limit", limit)
         end, name = end_of("OutputPort", sink, name, False)

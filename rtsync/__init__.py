@@ -1,7 +1,7 @@
 """Racket's concurrency system for free-threaded Python. See README.md and docs/."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scheduler.safepoint import own_folder
 
@@ -75,6 +75,11 @@ from .thread_group import ThreadGroup, current_thread_group
 own_folder(__file__)
 register_late("concurrent.futures", "rtsync.futures")
 register_late("asyncio", "rtsync.aio.futures")
+
+if TYPE_CHECKING:  # a checker takes `rtsync.atomic` for a mere module
+    from .atomic import CallableModule
+
+    atomic: CallableModule
 
 __all__ = [
     "AsyncChannel",

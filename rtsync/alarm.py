@@ -13,7 +13,7 @@ from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_
 from scheduler.timers import FAR
 
 from .current import let_go
-from .errors import check_seconds, is_number, refuse
+from .errors import check_seconds, is_number, is_real, refuse
 from .evt import BaseEvt, Evt, LocalEvt
 from .sync import Deadline
 from .waiter import RETRY, Locks
@@ -62,7 +62,7 @@ def at(time: float, monotonic: bool = False) -> Evt:
     result is itself.
 
     Source: Racket Reference, ``alarm-evt``."""
-    if isinstance(time, bool) or not isinstance(time, (int, float)):
+    if not is_real(time):
         raise refuse("at", "time", "a number of seconds", time, TypeError)
     if not is_number(time):
         raise refuse("at", "time", "a number of seconds", time, ValueError)

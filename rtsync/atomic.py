@@ -611,11 +611,11 @@ def _check_lock(operation: str, lock: Any) -> None:
         raise refuse(operation, "lock", "an uninterruptible lock", lock, TypeError)
 
 
-class _CallableModule(ModuleType):
+class CallableModule(ModuleType):
     """``rtsync.atomic`` names this module and, for ``with rtsync.atomic():``, what it is named after."""
 
     def __call__(self, breakable: bool = False) -> _Atomic:
         return atomic(breakable)
 
 
-sys.modules[__name__].__class__ = _CallableModule
+sys.modules[__name__].__class__ = CallableModule

@@ -7,7 +7,9 @@ what was expected and what came (`Semaphore: init must be a non-negative integer
 from __future__ import annotations
 
 from math import isnan
-from typing import Any
+from numbers import Real
+from types import CoroutineType
+from typing import Any, TypeIs
 
 from scheduler import BadYield, ForkError, NoRuntime, SchedulerError
 
@@ -76,7 +78,11 @@ def check_at_most_one(operation: str, values: tuple[Any, ...]) -> None:
 def check_callable(operation: str, argument: str, value: object) -> None:
     """Refuse what cannot be called."""
     if not callable(value):
-        raise refuse(operation, argument, "callable", value, TypeError)
+        error = refuse(operation, argument, "callable", value, TypeError)
+        if isinstance(value, CoroutineType):
+            name = value.__name__
+            error.add_note(f"Pass the function and its arguments: {name}, not {name}(...).")
+        raise error
 
 
 def check_count(operation: str, argument: str, value: object, least: int = 0) -> None:
@@ -90,13 +96,18 @@ def check_count(operation: str, argument: str, value: object, least: int = 0) ->
 
 def check_seconds(operation: str, argument: str, value: object) -> None:
     """Refuse what is not a non-negative number of seconds."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Real)):  # as `is_real`
         raise refuse(operation, argument, "a non-negative number of seconds", value, TypeError)
     if value < 0 or not is_number(value):
         raise refuse(operation, argument, "a non-negative number of seconds", value, ValueError)
 
 
-def is_number(value: float) -> bool:
+def is_real(value: object) -> TypeIs[float]:
+    """Whether it is a number that time can be measured with: also fractions, and numpy's numbers."""
+    return isinstance(value, (int, float, Real)) and not isinstance(value, bool)
+
+
+def is_number(value: float | Real) -> bool:
     """Whether a ``float`` can say how much this is."""
     try:
         return not isnan(value)

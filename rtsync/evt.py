@@ -25,6 +25,7 @@ from _thread import RLock
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import singledispatch
 from importlib import import_module
+from types import CoroutineType
 from typing import Any
 
 from scheduler import defer, nested, returns_coroutine
@@ -343,7 +344,12 @@ def _is_adapted(kind: type) -> bool:
 def check_evt(operation: str, argument: str, value: object) -> None:
     """Refuse what is no event."""
     if not is_evt(value):
-        raise refuse(operation, argument, "an event", value, TypeError)
+        error = refuse(operation, argument, "an event", value, TypeError)
+        if isinstance(value, CoroutineType):
+            error.add_note(
+                "Pass the object to wait for, not an operation on it: sync(ch), not sync(ch.get())."
+            )
+        raise error
 
 
 class Tail:

@@ -419,43 +419,48 @@ class End(BaseEvt):
 
     def flush(self) -> None:
         """Send what is queued, as far as there is room. Any OS thread."""
+        while self._flush_first():
+            pass
+
+    def _flush_first(self) -> bool:
+        """Send the first of what is queued, or the first few; whether there may be room for more."""
+        outgoing = self._outgoing
         with self._flush_lock:
-            outgoing = self._outgoing
-            while True:
-                with self._send_lock:
-                    if nested(self._flush_lock) or nested(self._send_lock):
-                        defer(self.flush)
-                        return
-                    if not outgoing:
-                        _sending.discard(self)
-                        return
-                    # Nobody else takes anything out of the queue until we have.
-                    packet = outgoing[0]
-                    bare = self._bare() if self.bulk and len(outgoing) > 1 else ()
-                sent = 1
-                try:
-                    if len(bare) > 1 and self._can_batch():
-                        result = self._send_batch(bare)
-                        sent = len(bare)
-                    else:
-                        result = transmit(self.sock, packet)
-                except OSError:  # shared memory is full
-                    result = None
-                size = sum(map(len, bare)) if sent > 1 else _nbytes(packet)
-                with self._send_lock:
-                    if result is SENT:
-                        self._bytes -= size
-                        for _ in range(sent):
-                            outgoing.popleft()
-                        if type(packet) is not bytes:
-                            self._count_large(packet)
-                    elif result is GONE:
-                        self.mute = True
-                        outgoing.clear()
-                        self._bytes = 0
-                    else:
-                        self._wait_for_room(result)
-                        return
+            with self._send_lock:
+                if nested(self._flush_lock) or nested(self._send_lock):
+                    defer(self.flush)
+                    return False
+                if not outgoing:
+                    _sending.discard(self)
+                    return False
+                # Nobody else takes anything out of the queue until we have.
+                packet = outgoing[0]
+                bare = self._bare() if self.bulk and len(outgoing) > 1 else ()
+            sent = 1
+            try:
+                if len(bare) > 1 and self._can_batch():
+                    result = self._send_batch(bare)
+                    sent = len(bare)
+                else:
+                    result = transmit(self.sock, packet)
+            except OSError:  # shared memory is full
+                result = None
+            size = sum(map(len, bare)) if sent > 1 else _nbytes(packet)
+            with self._send_lock:
+                if result is SENT:
+                    self._bytes -= size
+                    for _ in range(sent):
+                        outgoing.popleft()
+                    if type(packet) is not bytes:
+                        self._count_large(packet)
+                    return True
+                if result is GONE:
+                    self.mute = True
+                    outgoing.clear()
+                    self._bytes = 0
+                    return True
+                self._wait_for_room(result)
+                return False
 
     def _bare(self) -> list[bytes]:
         """The packets that are to be sent next and may go in one batch. Holds _send_lock."""
@@ -515,7 +520,7 @@ class End(BaseEvt):
 
     def queued(self) -> Queued:
         """See `PlaceChannel.queued`."""
-        with self._send_lock:
+        with self._flush_lock, self._send_lock:  # what has been sent is out of the queue
             if self.mute:
                 return Queued(0, 0)
             in_kernel = self._in_kernel()

@@ -18,7 +18,7 @@ from rtsync.breaks import BreaksBlock, break_enabled, breaks
 from rtsync.channel import Channel, ChannelPut
 from rtsync.custodian import Custodian, current_custodian
 from rtsync.env import parameterize
-from rtsync.errors import ContractError, ThreadDead, check_callable, is_number, refuse
+from rtsync.errors import ContractError, ThreadDead, check_callable, is_number, is_real, refuse
 from rtsync.evt import Choice, Evt, Wrap, always, call, check_evt, choice, is_evt, never, tail
 from rtsync.evt import guard as _guard
 from rtsync.evt import nack_guard as _nack_guard
@@ -616,7 +616,7 @@ def alarm_evt(msecs: float, monotonic: bool = False) -> Evt:
 
     Raises ``TypeError`` for what is no number, ``ValueError`` for NaN.
     Source: Racket Reference 11.2.1, ``alarm-evt``."""
-    if isinstance(msecs, bool) or not isinstance(msecs, (int, float)):
+    if not is_real(msecs):
         raise refuse("alarm_evt", "msecs", "a number of milliseconds", msecs, TypeError)
     if not is_number(msecs):
         raise refuse("alarm_evt", "msecs", "a number of milliseconds", msecs, ValueError)

@@ -268,6 +268,23 @@ async def test_it_is_refused_at_the_call(operation, argument, error, bad, recwar
 
 
 @pytest.mark.rtsync(seeds=1)
+def test_who_passes_a_coroutine_is_told_what_to_pass():
+    async def main():
+        pass
+
+    coro, op = main(), sleep(1)
+    with pytest.raises(TypeError) as caught:
+        rtsync.run(coro)
+    assert caught.value.__notes__ == [
+        f"Pass the function and its arguments: {main.__name__}, not {main.__name__}(...)."
+    ]
+    with pytest.raises(TypeError) as caught:
+        sync(op)
+    assert "not an operation on it" in caught.value.__notes__[0]
+    coro.close()
+    op.close()
+
+
 async def test_a_message_does_not_repeat_an_endless_argument():
     with pytest.raises(TypeError) as caught:
         sleep(list(range(1_000_000)))

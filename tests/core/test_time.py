@@ -1,6 +1,7 @@
 """SPEC §3 and §5: sleeping, alarms, virtual time."""
 
 import time
+from fractions import Fraction
 
 import pytest
 
@@ -18,6 +19,7 @@ from rtsync import (
     sync,
     thread,
 )
+from rtsync.racket import alarm_evt
 
 
 def now():
@@ -31,6 +33,15 @@ async def test_sleep_gives_none():
     assert await sleep() is None
     assert await sleep(0) is None
     assert await sleep(0.001) is None
+
+
+async def test_any_real_number_is_a_time():
+    for secs in (Fraction(1, 1000), Fraction(0)):
+        assert await sleep(secs) is None
+        assert await sync(never, timeout=secs) is None
+        assert await sync(Channel(), never, timeout=secs) is None
+        for evt in (after(secs), at(secs), alarm_evt(secs)):
+            assert await sync(evt) is evt
 
 
 @pytest.mark.rtsync(seeds=10)

@@ -8,8 +8,9 @@ import pytest
 
 import rtsync as rt
 from rtsync import block_on
-from rtsync.place import place, place_channel
+from rtsync.place import channel, place, place_channel
 from scheduler import linger
+from scheduler.linger import LATE, SOON
 
 from . import workers
 
@@ -164,3 +165,37 @@ def test_not_a_number_arrives():
     one, other = place_channel()
     one.put(math.nan)
     assert math.isnan(other.try_get())
+
+
+def test_a_get_keeps_the_processor_awake_only_where_answers_come_soon(monkeypatch):
+    asked = []
+    comes = LATE
+
+    def fake(look, awake):
+        asked.append(bool(awake))
+        return comes
+
+    monkeypatch.setattr(channel, "linger", fake)
+    monkeypatch.setattr(channel, "AWAKE", 0.00005)
+    _, other = place_channel()
+    for _ in range(1000):
+        other._end.linger()
+    assert asked[0]
+    assert 5 < sum(asked) < 30  # ever more rarely, but again and again
+    comes = SOON
+    for _ in range(1000):
+        other._end.linger()
+    assert all(asked[-500:])
+
+
+@pytest.mark.rtsync(workers=1)
+async def test_lingering_tells_whether_the_processor_was_kept_awake():
+    one, other = socket.socketpair()
+    with one, other:
+        one.send(b"x")
+        while (came := linger(look_at(other), 1.0)) == 0:  # something else came up
+            await rt.sleep(0)
+        assert came == SOON
+        while (came := linger(look_at(other), 0.0)) == 0:
+            await rt.sleep(0)
+        assert came == LATE

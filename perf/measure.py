@@ -135,7 +135,7 @@ def _once(results: Results, row: Row, peer: Peer, effort: float) -> None:
     command = [sys.executable, *peer.options, "-m", "perf.child", json.dumps(spec)]
     try:
         child = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, env=_environment()
+            command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, env=environment()
         )
     except subprocess.TimeoutExpired:
         results.failures[key] = f"no end after {PATIENCE} s"
@@ -158,7 +158,7 @@ def _once(results: Results, row: Row, peer: Peer, effort: float) -> None:
     figures.gil = answer["gil"]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, without what would change how Python runs."""
     return {
         name: value

@@ -8,18 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from perf import measure, report
-from perf.__main__ import _other as other_revision
-from perf.__main__ import _say as say
-from perf.__main__ import _snapshot as snapshot
+from perf import commandline, measure
 from perf.measure import Figures, Results
 from perf.rows import Peer, Row, Verdict
 
@@ -69,7 +63,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=measure._environment(),
+            env=measure.environment(),
         )
 
     def __enter__(self) -> Server:
@@ -98,7 +92,7 @@ def run(
         for name in names:
             turn = rep % max(1, len(peers))
             for peer in peers[turn:] + peers[:turn]:
-                say(f"{rep + 1}/{reps} {WORK[name][2]}: {peer.name}")
+                commandline.say(f"{rep + 1}/{reps} {WORK[name][2]}: {peer.name}")
                 once(results, name, peer, rounds, seconds, client)
     return results
 
@@ -164,46 +158,20 @@ def main(arguments: list[str] | None = None) -> int:
     base = "rtsync/2"
     if base not in [peer.name for peer in peers]:
         peers = [*[peer for peer in PEERS if peer.name == base], *peers]
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="rtsync-perf-") as name:
-        folder = Path(name)
+    rounds, seconds = (1, 0.5) if options.quick else (3, SECONDS)
+
+    def work(peers: list[Peer], folder: Path) -> Results:
         client = folder / "load"
         subprocess.run([compiler, "-O2", "-o", client, Path(__file__).with_name("load.c")], check=True)
-        now = snapshot(folder)  # whoever edits the tree during the run does not disturb us
-        peers = [replace(p, tree=str(now)) if p.module == "rtsync" else p for p in peers]
-        with other_revision(options.compare, folder) as before:
-            if before is not None:
-                peers += [
-                    replace(p, name=p.name.replace("rtsync", "before"), tree=str(before))
-                    for p in peers
-                    if p.module == "rtsync"
-                ]
-            reps, rounds, seconds = (1, 1, 0.5) if options.quick else (options.reps, 3, SECONDS)
-            results = run(options.only or list(WORK), peers, base, reps, rounds, seconds, client)
-    say("")
-    print(report.table(results))
-    print()
-    print(report.targets(results))
-    for path in report.write(results, options.out, options.name):
-        print(f"wrote {path}")
-    print(f"{time.monotonic() - started:.0f} s")
-    return 0
+        names = options.only or list(WORK)
+        return run(names, peers, base, commandline.reps(options), rounds, seconds, client)
+
+    return commandline.perform(peers, options, options.name, work)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m perf.io",
-        description="Servers on rtsync's ports beside those on its peers, under load from a client in C.",
-    )
-    add = parser.add_argument
-    add("--only", nargs="+", metavar="ROW", choices=list(WORK), default=[], help=f"of {', '.join(WORK)}")
-    add("--peers", nargs="+", metavar="PEER", default=[], help="only these peers (and rtsync/2)")
-    add("--reps", type=int, metavar="N", default=5, help="repetitions (default 5)")
-    add("--quick", action="store_true", help="one short repetition, for a first look")
-    add("--compare", metavar="REV", help="measure rtsync of another git revision too, as 'before'")
-    add("--out", type=Path, metavar="DIR", default=measure.ROOT / "perf" / "results")
-    add("--name", default="io", help="name of the files (default: io)")
-    return parser
+    about = "Servers on rtsync's ports beside those on its peers, under load from a client in C."
+    return commandline.parser("python -m perf.io", about, list(WORK), "io")
 
 
 if __name__ == "__main__":

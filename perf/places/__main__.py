@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
-from perf import measure, report
-from perf.__main__ import QUICK
-from perf.__main__ import _before as before_peers
-from perf.__main__ import _other as other_revision
-from perf.__main__ import _say as say
-from perf.__main__ import _snapshot as snapshot
+from perf import commandline, measure
 from perf.measure import Results
 from perf.rows import Peer, Row, Verdict
 
@@ -68,50 +60,25 @@ def main(arguments: list[str] | None = None) -> int:
     rows = [row for row in ROWS if not options.only or row.name in options.only]
     wanted = {"rtsync/2", *options.peers}
     peers = [p for p in PEERS if not options.peers or wanted & {p.name, p.module}]
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="rtsync-perf-") as name:
-        folder = Path(name)
-        now = snapshot(folder)  # whoever edits the tree during the run does not disturb us
-        peers = [replace(p, tree=str(now)) if p.module == "rtsync" else p for p in peers]
-        with other_revision(options.compare, folder) as before:
-            if before is not None:
-                peers += before_peers(peers, before)
-            reps = options.reps or (1 if options.quick else 5)
-            effort = QUICK if options.quick else 1.0
-            results = measure.run(rows, peers, "rtsync/2", reps, effort, options.figure, say)
-    results.judge = judge
-    say("")
-    print(report.table(results))
-    print()
-    print(report.targets(results))
-    for path in report.write(results, options.out, options.name):
-        print(f"wrote {path}")
-    print(f"{time.monotonic() - started:.0f} s")
-    return 0
+    effort = commandline.QUICK if options.quick else 1.0
+
+    def work(peers: list[Peer], folder: Path) -> Results:
+        reps = commandline.reps(options)
+        results = measure.run(rows, peers, "rtsync/2", reps, effort, options.figure, commandline.say)
+        results.judge = judge
+        return results
+
+    return commandline.perform(peers, options, options.name, work)
 
 
 def _parser() -> argparse.ArgumentParser:
-    names = [row.name for row in ROWS]
-    parser = argparse.ArgumentParser(
-        prog="python -m perf.places",
-        description="Places beside multiprocessing, concurrent.futures and concurrent.interpreters.",
+    parser = commandline.parser(
+        "python -m perf.places",
+        "Places beside multiprocessing, concurrent.futures and concurrent.interpreters.",
+        [row.name for row in ROWS],
+        "places",
     )
-    add = parser.add_argument
-    add("--only", nargs="+", metavar="ROW", choices=names, default=[], help=f"of {', '.join(names)}")
-    add("--peers", nargs="+", metavar="PEER", default=[], help="only these peers (and rtsync/2)")
-    add("--reps", type=int, metavar="N", help="repetitions (default 5)")
-    add("--quick", action="store_true", help="one repetition of less work, for a first look")
-    add("--compare", metavar="REV", help="measure rtsync of another git revision too, as 'before'")
-    add(
-        "--least",
-        dest="figure",
-        action="store_const",
-        const=min,
-        default=median,
-        help="take the least round of a process, not the median: for a machine that others use too",
-    )
-    add("--out", type=Path, metavar="DIR", default=measure.ROOT / "perf" / "results")
-    add("--name", default="places", help="name of the files (default: places)")
+    commandline.add_least(parser)
     return parser
 
 

@@ -52,7 +52,7 @@ from .deadlock import operation
 from .errors import ContractError, ThreadKilled, refuse
 from .evt import Evt, Latch
 from .modes import Modes
-from .waiter import RETRY
+from .waiter import RETRY, not_taken
 
 if TYPE_CHECKING:
     from .thread import Thread
@@ -566,7 +566,8 @@ class Controlled(Task):
         error = self.interruption(parked)
         if error is None:
             return True
-        self._rarely().given = RETRY if parked else self.value
+        self._rarely().given = given = RETRY if parked else self.value
+        not_taken(given)
         # Nothing may be left of the value: who is given none (a putter) would find it at its next operation.
         self.value = None
         here.driver.step(self, self.coro.throw, error)
@@ -728,6 +729,8 @@ class Controlled(Task):
     def give_up(self, given: bool, value: Any) -> None:
         """See `scheduler.osthread`."""
         self._rarely().given = value if given else RETRY
+        if given:
+            not_taken(value)
 
     def _end_as(self, state: int, outcome: Any) -> None:
         raise NotImplementedError

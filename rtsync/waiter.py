@@ -25,6 +25,24 @@ class RETRY:
     again."""
 
 
+class Returned:
+    """What an operation gives that goes to somebody else if the thread that was to have it is stopped."""
+
+    __slots__ = ()
+
+    def give_back(self) -> None:
+        """It has not been taken."""
+        raise NotImplementedError
+
+
+def not_taken(value: Any) -> None:
+    """``value`` was given to a thread that is stopped before it could take it. Under no locks."""
+    if type(value) is tuple and len(value) == 2:  # the case of a `sync`, and its value
+        value = value[1]
+    if isinstance(value, Returned):
+        value.give_back()
+
+
 SPARE: Final = 16
 """How many dead entries may stay where they hold nothing but themselves."""
 

@@ -23,7 +23,7 @@ from inspect import markcoroutinefunction
 from typing import Any, Final
 
 from rtsync.evt import Evt
-from rtsync.waiter import NOT_READY
+from rtsync.waiter import NOT_READY, Returned
 from scheduler import current_driver, defer, nested
 from scheduler.poller import READ
 
@@ -67,7 +67,7 @@ class Ear:
         self.descriptor.close_read()
 
 
-class Accepted:
+class Accepted(Returned):
     """A connection on its way to the thread that accepts it."""
 
     __slots__ = ("address", "conn", "listener")
@@ -83,10 +83,13 @@ class Accepted:
         assert conn is not None
         return conn
 
-    def __del__(self) -> None:
-        conn = self.conn
-        if conn is not None:  # its thread was stopped
+    def give_back(self) -> None:
+        conn, self.conn = self.conn, None
+        if conn is not None:
             self.listener.give_back(conn, self.address)
+
+    def __del__(self) -> None:
+        self.give_back()  # its thread was collected
 
 
 class Listener(Port):

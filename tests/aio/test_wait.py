@@ -9,6 +9,7 @@ import pytest
 import rtsync as rt
 from rtsync import AsyncChannel, Channel, ContractError, Semaphore, after, aio, always, block_on, choice, sync
 from rtsync.waiter import living
+from tests.collecting import collected
 
 
 def on_a_loop(main):
@@ -332,7 +333,7 @@ def test_a_task_that_nobody_can_reach_any_more_is_collected():
     task._log_destroy_pending = False
     loop.close()
     del task
-    gc.collect()
+    assert collected(lambda: ended)
     assert ended == [True]
 
 

@@ -20,6 +20,7 @@ from rtsync import (
     sync,
     thread,
 )
+from tests.collecting import collected
 
 
 class Thing:
@@ -71,8 +72,7 @@ async def test_the_value_is_let_go():
     box = CustodianBox(custodian, thing)
     del thing
     custodian.shutdown_all()
-    gc.collect()
-    assert gone() is None
+    assert collected(lambda: gone() is None)
     assert box.value is None
 
 
@@ -82,9 +82,7 @@ async def test_a_custodian_does_not_keep_its_boxes():
     box = CustodianBox(custodian, thing)
     thing_gone, box_gone = weakref.ref(thing), weakref.ref(box)
     del thing, box
-    gc.collect()
-    assert thing_gone() is None
-    assert box_gone() is None
+    assert collected(lambda: thing_gone() is box_gone() is None)
     custodian.shutdown_all()
 
 

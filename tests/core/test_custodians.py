@@ -28,6 +28,7 @@ from rtsync import (
     thread,
     to_os_thread,
 )
+from tests.collecting import collected
 
 
 def blocked(custodian):
@@ -333,8 +334,7 @@ async def test_a_custodian_that_has_been_shut_down_is_forgotten_by_its_superior(
         gone.append(weakref.ref(custodian))
         custodian.shutdown_all()
     del custodian
-    gc.collect()
-    assert [r() for r in gone] == [None] * 10
+    assert collected(lambda: [r() for r in gone] == [None] * 10)
     assert above.managed_list() == []
 
 

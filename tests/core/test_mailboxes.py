@@ -20,6 +20,7 @@ from rtsync import (
     thread,
     try_receive,
 )
+from tests.collecting import collected
 
 
 async def test_messages_arrive_in_the_order_in_which_they_were_sent():
@@ -236,7 +237,6 @@ async def test_what_fail_raises_comes_out_of_send():
 
 
 async def test_messages_that_nobody_received_are_dropped_at_the_end():
-    import gc
     import weakref
 
     class Message:
@@ -251,8 +251,7 @@ async def test_messages_that_nobody_received_are_dropped_at_the_end():
     t.send(message)
     t.kill()
     del message
-    gc.collect()
-    assert gone() is None
+    assert collected(lambda: gone() is None)
 
 
 async def test_sending_to_a_suspended_thread_queues():

@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import gc
 import threading
 import weakref
 
@@ -21,6 +20,7 @@ from rtsync import (
     sync,
     thread,
 )
+from tests.collecting import collected
 
 
 class Box:
@@ -253,8 +253,7 @@ async def test_a_concurrent_future_that_was_waited_for_is_collected(done):
         await sync(future)
     gone = weakref.ref(future)
     del future
-    gc.collect()
-    assert gone() is None
+    assert collected(lambda: gone() is None)
 
 
 def test_block_on_a_concurrent_future():

@@ -25,17 +25,18 @@ from rtsync import (
     sync,
     thread,
 )
+from tests.collecting import collected
 
 
-async def collect(happened, rounds=10):
-    """Collect until ``happened()``; whether it has, after some rounds."""
-    for _ in range(rounds):
+async def collect(happened, rounds=None):
+    """Collect until ``happened()``; whether it has, after so many ``rounds`` if that is given."""
+    for _ in range(rounds or 3):
         await sync(idle())
         await sleep(0)
         gc.collect()
         if happened():
             return True
-    return False
+    return rounds is None and collected(happened)
 
 
 def full():
@@ -156,17 +157,18 @@ async def test_a_custodian_does_not_keep_its_threads():
 
 
 async def test_a_suspended_unreachable_thread_is_collected():
-    log = []
+    begun, log = [], []
 
     async def spinner():
         try:
+            begun.append(True)
             while True:
                 await sleep(0)
         finally:
             log.append("clean")
 
     t = thread(spinner)
-    for _ in range(20):
+    while not begun:
         await sleep(0)
     t.suspend()
     del t

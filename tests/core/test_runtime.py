@@ -21,6 +21,7 @@ from rtsync import (
     thread,
 )
 from rtsync.atomic import atomic
+from tests.collecting import collected
 
 
 def os_threads(name):
@@ -219,7 +220,6 @@ def test_a_channel_outlives_its_runtime():
 
 
 def test_many_runtimes_are_collected():
-    import gc
     import weakref
 
     gone = []
@@ -228,8 +228,7 @@ def test_many_runtimes_are_collected():
         runtime.run(some_work)
         gone.append(weakref.ref(runtime))
     del runtime
-    gc.collect()
-    assert [ref() for ref in gone] == [None] * 5
+    assert collected(lambda: [ref() for ref in gone] == [None] * 5)
 
 
 # -- several workers -------------------------------------------------------------------------------

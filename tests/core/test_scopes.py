@@ -2,7 +2,6 @@
 
 # ruff: noqa: PT012  -- the block that raises is what is tested
 
-import gc
 import threading
 import weakref
 
@@ -35,6 +34,7 @@ from rtsync import (
     uncaught_exception_handler,
 )
 from rtsync.testing import run_deterministic
+from tests.collecting import collected
 
 
 async def blocks():
@@ -655,8 +655,7 @@ async def test_a_long_lived_scope_does_not_keep_threads_that_have_ended():
             things.append(weakref.ref(thing))
             await scope.thread(work, thing).join()
         del thing
-        gc.collect()
-        assert [r() for r in things] == [None] * 20
+        assert collected(lambda: [r() for r in things] == [None] * 20)
 
 
 async def test_breaks_and_custodian_are_as_before_after_the_block():

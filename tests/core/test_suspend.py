@@ -1,6 +1,5 @@
 """SPEC §3: suspending and resuming, benefactors, ``suspend_to_kill``, the events of a thread's state."""
 
-import gc
 import operator
 import threading
 import time
@@ -31,6 +30,7 @@ from rtsync import (
 )
 from rtsync.control import HELD
 from scheduler import safepoints
+from tests.collecting import collected
 
 
 async def spinner(log):
@@ -553,11 +553,9 @@ async def test_a_benefactor_does_not_keep_its_beneficiary():
     one.resume(two)
     gone = weakref.ref(one)
     del one
-    for _ in range(5):
-        await sync(idle())
-        await sleep(0)
-        gc.collect()
-    assert gone() is None
+    await sync(idle())
+    await sleep(0)
+    assert collected(lambda: gone() is None)
 
 
 # -- suspend_to_kill -------------------------------------------------------------------------------

@@ -40,6 +40,11 @@ fails quiet NO_COUNTS BUDGET=2
 fails quiet COMPARE_FIRST BUDGET=3
 fails quiet COUNT_LATE BUDGET=3
 
+holds look
+fails look NO_LOCK
+fails look NO_SLOTS
+fails look WITHDRAW_LATE
+
 holds monitor
 fails monitor NO_RECHECK
 fails monitor NO_RING

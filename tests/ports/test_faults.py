@@ -22,6 +22,7 @@ from rtsync.ports import (
     tcp_listen,
 )
 from rtsync.ports.output import LIMIT
+from tests.collecting import collected
 
 RESET = struct.pack("ii", 1, 0)  # closing does not say goodbye
 
@@ -526,8 +527,7 @@ def test_a_forgotten_port_is_closed_and_says_so():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del inp, out
-        gc.collect()
-    assert ref() is None
+        assert collected(lambda: ref() is None)
     assert [str(w.message) for w in caught] == ["unix was never closed"]
     assert two.recv(1) == b""
     two.close()

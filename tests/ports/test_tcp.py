@@ -21,6 +21,7 @@ from rtsync import (
     sync,
     thread,
 )
+from rtsync.atomic import atomic
 from rtsync.ports import (
     EOF,
     PortClosed,
@@ -275,17 +276,36 @@ async def test_closing_a_listener_wakes_who_accepts():
 async def test_a_connection_for_a_thread_that_is_killed_is_not_lost():
     for _ in range(20):
         with tcp_listen(0, "127.0.0.1") as listener:
-            accepting = [thread(listener.accept) for _ in range(2)]
+            taken = []
+
+            async def accept(listener=listener, taken=taken):
+                taken.append(await listener.accept())
+
+            accepting = [thread(accept) for _ in range(2)]
             connecting = thread(tcp_connect, "127.0.0.1", listener.port)
             accepting[0].kill()
             ours = await connecting.join()
-            if await accepting[0].wait() is None:
-                theirs = await accepting[1].join()
-                close(*theirs)
-            else:
-                close(*await accepting[0].wait())
+            await accepting[0].wait()
+            if not taken:
+                assert await sync(accepting[1], timeout=60) is accepting[1]
+            close(*taken.pop())
             accepting[1].kill()
             close(*ours)
+
+
+async def test_a_connection_on_its_way_to_a_thread_that_is_killed_goes_to_the_next_at_once():
+    with tcp_listen(0, "127.0.0.1") as listener:
+        t = thread(listener.accept)
+        await sync(idle())
+        with atomic():  # nobody else takes a step
+            ours = socket.create_connection(("127.0.0.1", listener.port))
+            listener._ears[0].on_ready(False)
+            t.kill()
+        assert await t.wait() is None
+        next_one = thread(listener.accept)
+        assert await sync(next_one, timeout=30) is next_one
+        close(*await next_one.join())
+        ours.close()
 
 
 async def test_unix_sockets(tmp_path):

@@ -3,6 +3,7 @@
 #
 #   make test PYTHON=/path/to/python3.14t
 #   make test CPYTHON_SOURCE=/path/to/Python-3.14.7.tar.xz    (builds it, once per machine)
+#   make bench OPTIMIZE=1    (if one is built: with profile-guided optimization, in half an hour)
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -12,6 +13,9 @@ CPYTHON_SOURCE ?= $(firstword $(wildcard $(abspath ../shared/python)/*.tar.xz))
 export CPYTHON_SOURCE
 ifdef PYTHON
 export PYTHON
+endif
+ifdef OPTIMIZE
+export OPTIMIZE
 endif
 
 VENV := .venv

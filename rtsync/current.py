@@ -45,6 +45,7 @@ def was_given(waiter: Any) -> Any:
 
 
 _CO_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
+_RESUMABLE: Final = _CO_COROUTINE | 0x20 | 0x100  # or CO_GENERATOR or CO_ITERABLE_COROUTINE
 _CALLED: Final = {"_choose": "sync", "_choose_two": "sync", "_sleep": "sleep", "Thread._end": "Thread.wait"}
 
 
@@ -53,15 +54,21 @@ def let_go(waiter: Any, commit: Any) -> None:
     knows nothing of us, nobody has made the ``commit``, and this OS thread still holds its lock or locks. Let
     go of them. `NoRuntime` if that was an event loop of somebody else.
 
-    (The other case is a collector that closes a coroutine, whose clean-up waits.)"""
+    (The other cases: a collector that closes a coroutine, whose clean-up waits; and one that closes a thread
+    which is suspended or has been claimed, in an OS thread that holds the same lock for something else.)"""
     if waiter:  # armed, and not claimed
         return
     try:
         task = here.driver.task
     except AttributeError:
         task = None
-    if task is not None and task.waiter is waiter:  # armed, and claimed
-        return
+        ours = False
+    else:
+        if task is not None and task.waiter is waiter:  # armed, and claimed
+            return
+        ours = True
+    if isinstance(sys.exception(), GeneratorExit) and (ours or _within_us(sys._getframe(1))):
+        return  # the collector, or else our lock would not be held
     held = False
     for lock in commit if isinstance(commit, tuple) else (commit,):
         if lock._is_owned():
@@ -69,6 +76,17 @@ def let_go(waiter: Any, commit: Any) -> None:
             lock.release()
     if held and task is None and isinstance(sys.exception(), Exception):
         raise NoRuntime(_operation(sys._getframe(1))) from None
+
+
+def _within_us(frame: Any) -> bool:
+    """Whether a function of ours was being executed when the operation that has called the function of
+    ``frame`` was closed."""
+    while not frame.f_code.co_flags & _RESUMABLE:
+        frame = frame.f_back
+    while (frame := frame.f_back) is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith(("rtsync.", "scheduler.")):
+            return True
+    return False
 
 
 def _operation(frame: Any) -> str:

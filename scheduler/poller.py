@@ -103,7 +103,7 @@ class Poller:
         self.sleeper = False  # somebody sleeps in `wait` or is about to
         self.dispatching: list[None] = []  # one for each `dispatch` under way
         self.waiting: set[Any] = set()
-        self._seen: Any = None  # one that was waited for when somebody looked last
+        self._seen: Any = None  # one that was waited for when somebody looked last: a weak reference
         self._seen_at: Enrolment | None = None  # the same, among the enrolments
         self.closed = False
 
@@ -127,12 +127,13 @@ class Poller:
         at = self._seen_at
         if at is not None and _waits_at(at):
             return True
-        seen = self._seen
+        seen = None if self._seen is None else self._seen()
         if seen is not None and seen in self.waiting and seen.has_waiters():
             return True
         self._seen_at = next((at for at in list(self._known.values()) if _waits_at(at)), None)
-        self._seen = next((port for port in list(self.waiting) if port.has_waiters()), None)
-        return self._seen is not None or self._seen_at is not None
+        seen = next((port for port in list(self.waiting) if port.has_waiters()), None)
+        self._seen = None if seen is None else weakref.ref(seen)
+        return seen is not None or self._seen_at is not None
 
     def wait(self, timeout: float | None) -> Any:
         """Sleep until something is ready or `interrupt`, at most ``timeout`` seconds (``None``: for ever).

@@ -7,7 +7,7 @@
 # The choice, first that works:
 #   1. $PYTHON, if given. It must fit: no silent second choice against the user's word.
 #   2. A free-threaded 3.14 or newer on PATH, in pyenv or in uv.
-#   3. One that this script built before.
+#   3. One that this script built before; with $OPTIMIZE, only one with optimizations.
 #   4. `uv python install`, where there is uv and a network.
 #   5. A build from the source archive that $CPYTHON_SOURCE names.
 #   6. A build from the distribution's source package.
@@ -61,7 +61,7 @@ pick() {
 
 # Interpreters that we built before, newest first.
 own_builds() {
-    for python in "$(cache_dir)"/cpython-*/bin/python3; do
+    for python in "$(cache_dir)"/cpython-*"${OPTIMIZE:+-optimized}"/bin/python3; do
         if [ -x "$python" ]; then echo "$python"; fi
     done | sort -rV | while IFS= read -r python; do probe "$python" || true; done
 }

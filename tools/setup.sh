@@ -6,7 +6,7 @@
 #
 # The checkout is installed editable, with the named extras of pyproject.toml. A stamp inside
 # the environment holds what it was made from, so that the second time takes milliseconds; when
-# any of that changes (pyproject.toml, $PYTHON, $CPYTHON_SOURCE), what is needed is done again. The
+# any of that changes (pyproject.toml, $PYTHON, $CPYTHON_SOURCE, $OPTIMIZE), what is needed is done again. The
 # environment is made anew only when the interpreter changed.
 set -eu
 tools=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +24,7 @@ extras=$2
 root=$(dirname "$tools")
 
 made_from() {
-    echo "python ${PYTHON:-} source ${CPYTHON_SOURCE:-} checkout $root"
+    echo "python ${PYTHON:-} source ${CPYTHON_SOURCE:-} optimize ${OPTIMIZE:-} checkout $root"
     cksum <"$root/pyproject.toml"
 }
 

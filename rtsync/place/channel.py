@@ -91,8 +91,8 @@ _AGAIN = 0.05
 _CONGESTED = 64
 """From so many queued messages on, large ones wait in memory of our own and not in shared memory."""
 
-_BATCH: Final = 1 << 15
-"""Bytes of a batch. The system's buffer has room for six: when it tells of room, one is left to be read."""
+_BATCH: Final = 1 << 16
+"""Bytes of a batch; the longest message that a socket takes is half as long again."""
 
 _ROUNDS: Final = 16
 """So often may a get linger with success before its thread gives way."""
@@ -469,7 +469,7 @@ class End(BaseEvt):
         for packet in self._outgoing:
             if type(packet) is not bytes:
                 break
-            room -= len(packet)
+            room -= len(packet) + 5  # as `marshal` writes it
             if room < 0:
                 break
             found.append(packet)

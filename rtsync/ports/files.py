@@ -12,10 +12,12 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
+from rtsync.custodian import check_custodian
 from rtsync.errors import refuse
 
 from .input import InputPort
 from .output import OutputPort
+from .port import check_encoding
 
 _EXISTS: Final = {
     "error": os.O_CREAT | os.O_EXCL,
@@ -33,6 +35,8 @@ def open_input(
 
     Source: Racket Reference, ``open-input-file``."""
     where = path_of("open_input", path)
+    check_encoding("open_input", encoding, errors)
+    check_custodian("open_input")
     fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     try:
         return InputPort(fd, where, encoding=encoding, errors=errors)
@@ -50,7 +54,10 @@ def open_output(
 
     Source: Racket Reference, ``open-output-file``."""
     where = path_of("open_output", path)
-    fd = os.open(where, os.O_WRONLY | os.O_CLOEXEC | _flags(exists), 0o666)
+    flags = _flags(exists)
+    check_encoding("open_output", encoding, errors, lines=False)
+    check_custodian("open_output")
+    fd = os.open(where, os.O_WRONLY | os.O_CLOEXEC | flags, 0o666)
     try:
         return OutputPort(fd, where, encoding=encoding, errors=errors)
     except BaseException:

@@ -90,7 +90,7 @@ class OutputPort(TimedPort):
         that may be pending before writers wait.
 
         A port over a descriptor belongs to the current custodian, which closes it when it is shut down."""
-        check_encoding("OutputPort", encoding, errors)
+        check_encoding("OutputPort", encoding, errors, lines=False)
         check_mode("OutputPort", buffer)
         check_count("OutputPort", "limit", limit)
         end, name = end_of("OutputPort", sink, name, False)
@@ -586,7 +586,7 @@ class WriteAvail(Writing):
             port._drain()
             if port._pending or port._end.unsent:
                 return self._over()
-        return True if port._ready or not port._told or not self._data else NOT_READY
+        return True if port._ready or not self._data else NOT_READY
 
     def _take(self, found: Any) -> Any:
         if found is not True:
@@ -626,6 +626,8 @@ class WriteAvail(Writing):
         port = self._port
         if port._queue:
             port._serve()
+        if not port._told and not port._pending:
+            port._ready = True  # as far as anybody knows: only trying will tell
         found = self._find()
         value = self._send() if found is True else found
         if port._queue:

@@ -16,6 +16,7 @@ from rtsync.errors import check_count
 
 from .input import InputPort
 from .output import OutputPort
+from .port import check_encoding
 
 
 class Pipe:
@@ -128,6 +129,7 @@ def pipe(
     Source: Racket Reference, ``make-pipe``."""
     if limit is not None:
         check_count("pipe", "limit", limit, 1)
+    check_encoding("pipe", encoding, errors)
     end = Pipe(limit)
     source = PipeInput(end, name, encoding=encoding, errors=errors)
     sink = OutputPort(end, name, encoding=encoding, errors=errors, buffer="none", limit=0)

@@ -403,17 +403,21 @@ def performing(name: str) -> Any:
     return method
 
 
-def check_encoding(operation: str, encoding: object, errors: object) -> None:
-    """Refuse what is no encoding, or no way to treat errors."""
+def check_encoding(operation: str, encoding: object, errors: object, lines: bool = True) -> None:
+    """Refuse what is no encoding of text, or no way to treat errors; with ``lines`` also an encoding in which
+    the bytes that end a line mean something else."""
     if not isinstance(encoding, str):
         raise refuse(operation, "encoding", "the name of an encoding", encoding, TypeError)
     if not isinstance(errors, str):
         raise refuse(operation, "errors", "the name of an error handler", errors, TypeError)
     if encoding != "utf-8":
         try:
-            codecs.lookup(encoding)
+            "".encode(encoding)
         except LookupError:
             raise refuse(operation, "encoding", "the name of an encoding", encoding, ValueError) from None
+        if lines and b"\r\n".decode(encoding, "replace") != "\r\n":
+            expected = "one in which a return and a linefeed are one byte each, as in ASCII"
+            raise refuse(operation, "encoding", expected, encoding, ValueError)
     if errors not in ("replace", "strict"):
         try:
             codecs.lookup_error(errors)

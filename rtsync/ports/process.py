@@ -26,7 +26,7 @@ from .descriptor import Descriptor
 from .ends import Object
 from .input import InputPort
 from .output import OutputPort
-from .port import Port, Request, performing
+from .port import Port, Request, check_encoding, performing
 
 PIPE: Final = "pipe"
 INHERIT: Final = "inherit"
@@ -203,12 +203,13 @@ def subprocess(
     line = [_argument(position, value) for position, value in enumerate((command, *args))]
     if not isinstance(kill, bool):
         raise refuse("subprocess", "kill", "a bool", kill, TypeError)
+    check_encoding("subprocess", encoding, "strict")
+    check_custodian("subprocess")
     streams = [
         _stream("stdin", stdin, InputPort),
         _stream("stdout", stdout, OutputPort),
         _stream("stderr", stderr, OutputPort),
     ]
-    check_custodian("subprocess")
     popen = system.Popen(line, stdin=streams[0], stdout=streams[1], stderr=streams[2], env=env, cwd=cwd)
     name = os.path.basename(os.fsdecode(line[0]))
     made: list[Any] = []

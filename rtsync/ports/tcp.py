@@ -179,6 +179,7 @@ def unix_listen(path: str | os.PathLike[str], *, backlog: int = BACKLOG, encodin
     Source: Racket Reference 15.12 (Unix domain sockets)."""
     where = path_of("unix_listen", path)
     check_count("unix_listen", "backlog", backlog, 1)
+    check_encoding("unix_listen", encoding, "strict")
     check_custodian("unix_listen")
     sock = _bind(socket.AF_UNIX, where, backlog, False)
     try:
@@ -296,7 +297,9 @@ def unix_connect(
     """Connect to a Unix socket; the ports of the connection.
 
     Source: Racket Reference, ``unix-socket-connect``."""
-    return _connect_unix(path_of("unix_connect", path), encoding)
+    where = path_of("unix_connect", path)
+    check_encoding("unix_connect", encoding, "strict")
+    return _connect_unix(where, encoding)
 
 
 async def _connect_unix(path: str, encoding: str) -> tuple[InputPort, OutputPort]:

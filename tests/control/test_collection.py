@@ -2,8 +2,10 @@
 unreachable and blocked on unreachable events only. The rest is in ``tests/core/test_reachability.py``."""
 
 import gc
+import threading
 import warnings
 import weakref
+from types import FunctionType
 
 import pytest
 
@@ -323,4 +325,54 @@ async def test_an_operation_may_be_collected_between_two_steps_of_a_worker(opera
         t.coro.close()  # as the collector does; an exception here would be written to standard error
     finally:
         worker.task = me
+    t.kill()
+
+
+LOCKED = {
+    "sleep": lambda _: (rt.sleep(1000), rt.current_thread().runtime.timers.lock),
+    "get": lambda ch: (ch.get(), ch._lock),
+    "put": lambda ch: (ch.put(1), ch._lock),
+    "wait": lambda _: ((semaphore := rt.Semaphore()).wait(), semaphore._lock),
+    "sync": lambda ch: (rt.sync(ch, rt.Semaphore()), ch._lock),
+    "sync with a timeout": lambda ch: (rt.sync(ch, timeout=1000), ch._lock),
+    "receive": lambda _: (rt.receive(), rt.current_thread()._lock),
+}
+
+
+@pytest.mark.parametrize("operation", LOCKED)
+async def test_a_collection_lets_the_collecting_os_thread_keep_the_lock_that_it_holds(operation):
+    """A suspended thread is collected, by an OS thread that serves the object at which it was blocked."""
+    ch = rt.Channel()
+    locks = []
+
+    async def child():
+        op, lock = LOCKED[operation](ch)
+        locks.append(lock)
+        await op
+
+    t = rt.thread(child)
+    await rt.sync(rt.idle())
+    t.suspend()
+    with locks[0]:
+        t.coro.close()  # as the collector does
+        assert locks[0]._is_owned()
+    t.kill()
+
+
+async def test_a_collection_in_a_foreign_os_thread_lets_it_keep_its_lock_too():
+    def serve(lock, coro):
+        with lock:
+            coro.close()
+            return lock._is_owned()
+
+    ours = FunctionType(serve.__code__, {"__name__": "rtsync.somewhere"})
+    ch = rt.Channel()
+    t = rt.thread(ch.get)
+    await rt.sync(rt.idle())
+    t.suspend()
+    kept = []
+    os_thread = threading.Thread(target=lambda: kept.append(ours(ch._lock, t.coro)))
+    os_thread.start()
+    os_thread.join()
+    assert kept == [True]
     t.kill()

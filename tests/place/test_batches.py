@@ -100,6 +100,22 @@ async def test_messages_of_all_kinds_keep_their_order_among_batches():
 
 
 @pytest.mark.rtsync(workers=2)
+@pytest.mark.parametrize("message", [None, 7, b"", "x" * 40_000], ids=["None", "int", "bytes", "long"])
+async def test_however_short_the_messages_are_a_batch_is_no_longer_than_a_socket_takes(message):
+    one, other = bulk_channel()
+    for _ in range(3000):
+        one.put(b"x" * 300)
+    count = 100 if isinstance(message, str) else 60_000
+    for _ in range(count):
+        one.put(message)
+    for _ in range(3000):
+        assert await other.get() == b"x" * 300
+    for _ in range(count):
+        assert await other.get() == message
+    assert one.queued == (0, 0)
+
+
+@pytest.mark.rtsync(workers=2)
 async def test_both_sides_flood_each_other_with_batches():
     one, other = bulk_channel()
     flood(one)

@@ -9,6 +9,7 @@ import pytest
 import rtsync as rt
 from rtsync import ContractError, block_on, sync
 from rtsync.place import PlaceChannel, channel, place_channel
+from scheduler import poller_here
 from shm import SharedFxvector
 
 
@@ -425,6 +426,22 @@ async def test_a_thread_that_waits_for_what_nobody_can_send_is_collected():
     gc.collect()
     assert gone() is not None  # `one` can still be put to
     del one
+    for _ in range(200):
+        gc.collect()
+        if gone() is None:
+            break
+        await rt.sleep(0.01)
+    assert gone() is None
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_who_asks_whether_somebody_waits_does_not_keep_him_alive():
+    one, other = map(PlaceChannel, channel.end_pair())  # as if another place could have it
+    getter = rt.thread(other.get)
+    await sync(rt.idle())
+    assert poller_here().waits()
+    gone = weakref.ref(getter)
+    del getter, other, one
     for _ in range(200):
         gc.collect()
         if gone() is None:

@@ -23,7 +23,11 @@ from rtsync.ports import (
     open_input,
     open_output,
     pipe,
+    tcp_listen,
+    unix_connect,
+    unix_listen,
 )
+from rtsync.ports import subprocess as run_program
 from tests.core.conftest import ROOT
 
 
@@ -261,6 +265,30 @@ def test_what_is_no_descriptor_is_not_closed(recwarn):
     assert not recwarn.list
 
 
+async def test_a_file_stays_as_it_is_if_the_port_is_refused(tmp_path):
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_text("kept")
+    custodian = Custodian()
+    custodian.shutdown_all()
+    for where in (path, other):
+        for options in ({"encoding": "no"}, {"errors": "no"}, {"encoding": 5}):
+            with pytest.raises((TypeError, ValueError), match="open_output: e"):
+                open_output(where, "truncate", **options)
+        with (
+            custodian,
+            pytest.raises(ContractError, match="open_output: the current custodian has been shut"),
+        ):
+            open_output(where, "truncate")
+    assert path.read_text() == "kept"
+    assert not other.exists()
+
+
+async def test_text_is_written_in_any_encoding(tmp_path):
+    async with open_output(tmp_path / "file", "truncate", encoding="utf-16-le") as out:
+        await out.write("é\n")
+    assert (tmp_path / "file").read_text("utf-16-le") == "é\n"
+
+
 NUMBER = "must be a positive integer"
 TABLE = [
     (
@@ -273,6 +301,18 @@ TABLE = [
     (lambda: OutputPort(-1), ValueError, "OutputPort: sink must be a descriptor, got -1"),
     (lambda: OutputPort(b"x"), TypeError, "OutputPort: sink must be a descriptor, a socket or a file"),
     (lambda: InputPort(b"", encoding="no"), ValueError, "encoding must be the name of an encoding, got 'no'"),
+    (lambda: OutputPort(io.BytesIO(), encoding="rot13"), ValueError, "encoding must be the name of an enc"),
+    (
+        lambda: InputPort(b"", encoding="utf-16"),
+        ValueError,
+        "InputPort: encoding must be one in which a return and a linefeed are one byte each",
+    ),
+    (lambda: pipe(encoding="utf-16-le"), ValueError, "pipe: encoding must be one in which"),
+    (lambda: tcp_listen(0, encoding="cp500"), ValueError, "tcp_listen: encoding must be one in which"),
+    (lambda: unix_listen("x", encoding="no"), ValueError, "unix_listen: encoding must be the name"),
+    (lambda: unix_connect("x", encoding="no"), ValueError, "unix_connect: encoding must be the name"),
+    (lambda: run_program("true", encoding="no"), ValueError, "subprocess: encoding must be the name"),
+    (lambda: open_input("x", encoding="no"), ValueError, "open_input: encoding must be the name"),
     (lambda: InputPort(b"", encoding=5), TypeError, "encoding must be the name of an encoding, got 5"),
     (lambda: InputPort(b"", errors="no"), ValueError, "errors must be the name of an error handler"),
     (lambda: OutputPort(io.BytesIO(), buffer="no"), ValueError, "buffer|mode must be one of 'block'"),

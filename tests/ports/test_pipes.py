@@ -2,8 +2,9 @@
 
 import pytest
 
-from rtsync import Deadlock, idle, receive_evt, run, sync, thread
+from rtsync import Deadlock, idle, receive_evt, sync, thread
 from rtsync.ports import EOF, LineTooLong, PortClosed, pipe
+from rtsync.testing import run_deterministic
 
 
 async def test_what_is_written_is_read():
@@ -474,4 +475,4 @@ def test_a_write_that_waits_for_ever_is_reported_as_one():
         await out.write(b"abcd")
 
     with pytest.raises(Deadlock, match=r"waits in write of <OutputPort pipe>"):
-        run(main, workers=1)
+        run_deterministic(main)

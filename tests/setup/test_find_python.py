@@ -196,6 +196,23 @@ def test_build_happens_once_per_machine(machine: Machine) -> None:
     assert machine.log() == before
 
 
+def test_an_optimized_build_is_made_beside_the_plain_one_and_used_where_asked_for(machine: Machine) -> None:
+    machine.compiler()
+    archive = machine.archive("Python-3.14.7.tar.xz")
+    plain = machine.find(CPYTHON_SOURCE=archive)
+    result = machine.find(CPYTHON_SOURCE=archive, OPTIMIZE="1")
+    prefix = machine.cache / "cpython-3.14.7-t-optimized"
+    assert result.out == str(prefix / "bin/python3") != plain.out
+    configured = [line for line in machine.log() if line.startswith("configure")]
+    assert "--enable-optimizations" not in configured[0]
+    assert f"--prefix={prefix} " in configured[1]
+    assert configured[1].endswith("--enable-optimizations --with-lto")
+    before = machine.log()
+    assert machine.find(CPYTHON_SOURCE=archive, OPTIMIZE="1").out == result.out
+    assert machine.find(CPYTHON_SOURCE=archive).out == plain.out
+    assert machine.log() == before
+
+
 def test_two_set_ups_at_once_build_once(machine: Machine) -> None:
     machine.compiler()
     archive = machine.archive("Python-3.14.7.tar.xz", configure="sleep 0.5")

@@ -204,7 +204,7 @@ class Runtime(scheduler.Runtime):
         if isinstance(thread, OsThread):
             self.os_threads.start(thread)
         else:
-            self.inject(thread)
+            thread.ready()  # on this worker, to which its objects belong
         return thread
 
     def _wait_for(self, thread: Thread, patience: float | None = None, or_for: tuple[Evt, ...] = ()) -> None:

@@ -106,14 +106,21 @@ class Monitor:
         if runtime.place_lock.closed:  # who stands still is not stuck, and more workers would be of no use
             return
         stuck = 0
+        waits = bool(runtime.injected)
         with runtime.lock:
             for worker in runtime.workers:
+                # A single task in the queue of one that makes short steps is what it turns to next: to take
+                # that away helps nobody, and the objects of a task belong to the OS thread it has run on.
+                if worker.queue and (len(worker.queue) > 1 or worker.steps == worker.steps_seen):
+                    waits = True
+                worker.steps_seen = worker.steps
                 if worker.task is None:
                     worker.stuck = False
                 elif worker.attention & PING:
                     worker.stuck = True
                     worker.worth = 1
                     stuck += 1
+                    waits = waits or bool(worker.next)
                 else:
                     worker.stuck = False
                     worker.attention |= PING
@@ -122,7 +129,7 @@ class Monitor:
         if stuck and runtime.poller.busy and not runtime.idle:
             runtime.poller.glance()
         late = runtime.timers.due <= runtime.clock()
-        if late or runtime.has_work():
+        if late or waits:
             if runtime.idle:
                 runtime.wake()
             elif stuck:

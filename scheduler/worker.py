@@ -134,6 +134,7 @@ class Worker:
         "settling",
         "steals",
         "steps",
+        "steps_seen",
         "stuck",
         "task",
         "timers",
@@ -174,6 +175,7 @@ class Worker:
         self.weighed: float = 0.0  # since when steps are counted for that
         self.weighed_steps = 0
         self.steps = 0
+        self.steps_seen = -1  # others: by the monitor, when it looked last
         self.steals = 0
         self.parks = 0
 

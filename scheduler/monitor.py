@@ -13,10 +13,8 @@ While the runtime is idle the monitor sleeps; the first worker that wakes up wak
 from __future__ import annotations
 
 import threading
-from _queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from .parker import Permits, got_permit
 from .worker import PING
 
 if TYPE_CHECKING:
@@ -34,7 +32,8 @@ class Monitor:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._bell: Permits = SimpleQueue()  # rung once to wake
+        self._bell = threading.Lock()  # held; released once to wake
+        self._bell.acquire()
         self.thread: threading.Thread | None = None
         self._stopping = False
         self.asleep = True  # written under runtime.lock; read without it as a hint
@@ -46,7 +45,7 @@ class Monitor:
                 return
             self.asleep = False
             if self.thread is not None:
-                self._bell.put(None)
+                self._bell.release()
                 return
             thread = threading.Thread(target=self._main, name=f"{self._runtime.name}-monitor", daemon=True)
             try:
@@ -68,8 +67,8 @@ class Monitor:
             thread.join()
 
     def _bell_once(self) -> None:
-        if self._bell.empty():
-            self._bell.put(None)
+        if self._bell.locked():
+            self._bell.release()
 
     def _main(self) -> None:
         idle_looks = 0
@@ -84,14 +83,14 @@ class Monitor:
                         self.asleep = True
                     # published; a worker that wakes from here on rings. One that woke before does not:
                     if self._runtime.sleeps():
-                        self._bell.get()
+                        self._bell.acquire()
                     else:
                         self._rise()
                     continue
             else:
                 idle_looks = 0
                 self._look()
-            got_permit(self._bell, PERIOD)
+            self._bell.acquire(timeout=PERIOD)
 
     def _rise(self) -> None:
         """Take back ``asleep``, and the ring of one who saw it."""
@@ -99,7 +98,7 @@ class Monitor:
             if self.asleep:
                 self.asleep = False
             else:
-                self._bell.get()
+                self._bell.acquire()
 
     def _look(self) -> None:
         runtime = self._runtime

@@ -40,7 +40,6 @@ from typing import Any
 
 from .errors import ForkError, SchedulerError
 from .monitor import Monitor
-from .parker import got_permit
 from .place_lock import PlaceLock
 from .poller import Poller, new_poller
 from .refcount import shared
@@ -313,20 +312,22 @@ class Runtime:
             # We are not idle any more when tasks become ready through us: nobody takes that for a deadlock.
             self.poller.dispatch(ready)
             return
-        if not got_permit(worker.parker, timeout):
+        if timeout == FAR:
+            worker.parker.acquire()
+        elif not worker.parker.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             self._withdraw(worker)
         worker.gate.acquire()
 
     def _was_woken(self, worker: Worker) -> bool:
         """Take the permit if it is there already."""
-        return not worker.parker.empty() and got_permit(worker.parker, FAR)
+        return worker.parker.acquire(blocking=False)
 
     def _withdraw(self, worker: Worker) -> None:
         """Leave ``idle``; if a waker has chosen us in this very moment, take the permit it gives."""
         try:
             self.idle.remove(worker)
         except ValueError:
-            worker.parker.get()
+            worker.parker.acquire()
 
     def idle_hook(self) -> None:
         """All queues were seen empty by a worker that is published as idle: a subclass may find out that

@@ -17,7 +17,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from _queue import SimpleQueue
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable
@@ -28,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadYield
 from .linger import MOMENT
-from .parker import Permits
 from .safepoint import base
 from .task import Task, here
 from .timers import FAR, TimerQueue
@@ -158,7 +156,8 @@ class Worker:
         self.choose: Callable[[], float] = Random(runtime.seed_for(index)).random
         self.attention = 0  # others: bits are set under runtime.lock
         self.locks = cycle([RLock() for _ in range(LOCKS)])  # for the objects that its tasks make
-        self.parker: Permits = SimpleQueue()
+        self.parker = threading.Lock()  # held; a permit to go on is its release
+        self.parker.acquire()
         self.seated = RLock()  # held by its OS thread while it takes tasks: see Task.ready
         self.gate = threading.Lock()  # see scheduler.place_lock
         self.settling: Task | None = None  # the owner of the place lock that `_alone` sees through
@@ -181,7 +180,7 @@ class Worker:
 
     def unpark(self) -> None:
         """Give the permit. Only by the one that took us out of ``runtime.idle``."""
-        self.parker.put(None)
+        self.parker.release()
         if self.polling:
             self.runtime.poller.interrupt()
 

@@ -43,8 +43,9 @@ STEAL_MOST = 32
 """How many tasks one theft takes at the most; otherwise half of what is there."""
 
 WAKING = 0.0002
-"""Seconds of work that have to wait in a worker's queue before another worker is woken for what timers and
-ends of threads make ready: twice what it costs to wake one, with the cost of two using the same objects."""
+"""Seconds of work that have to wait in a worker's queue before another worker is woken for what gives way,
+and for what timers and ends of threads make ready: twice what it costs to wake one, with the cost of two
+using the same objects."""
 
 FEW = 64
 """So many tasks are worth it, however short their steps are."""
@@ -314,7 +315,9 @@ class Worker:
         except IndexError:
             pass
         if runtime.idle and len(self.queue) > 1:  # tasks that gave way were announced to nobody
-            runtime.wake()
+            self._weigh()
+            if len(self.queue) > self.worth:
+                runtime.wake()
 
     def _weigh(self) -> None:
         """Set ``worth`` by the steps since the last time."""

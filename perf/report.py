@@ -43,7 +43,7 @@ def table(results: Results) -> str:
 
 
 def interpreter() -> str:
-    """Which Python this is. Programs in Python gain 10 to 20 % by profile-guided optimization, compiled peers
+    """Which Python this is. Programs in Python gain some 10 % by profile-guided optimization, compiled peers
     less."""
     kind = "with" if "--enable-optimizations" in (get_config_var("CONFIG_ARGS") or "") else "without"
     return f"{python_implementation()} {python_version()}, built {kind} profile-guided optimization"

@@ -5,7 +5,7 @@
 #   tools/build-python.sh --check         only see to the build packages
 #
 # The build is `configure --disable-gil`, without profile-guided optimization: three minutes on
-# two cores instead of half an hour. With OPTIMIZE=1 it has that, and is 10 to 20 % faster, as
+# two cores instead of half an hour. With OPTIMIZE=1 it has that, and is some 10 % faster, as
 # ready-made interpreters are. It goes to the cache directory, outside the checkout, and is
 # installed aside and renamed into place when it is complete, so that what is there is whole.
 #

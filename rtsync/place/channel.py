@@ -399,23 +399,22 @@ class End(BaseEvt):
                 return
             if self.mute:
                 return
+            refused: Any = None
             if not self._outgoing:
-                result = transmit(self.sock, packet)
-                if result is SENT:
+                refused = transmit(self.sock, packet)
+                if refused is SENT:
                     if type(packet) is not bytes:
                         self._count_large(packet)
                     return
-                if result is GONE:
+                if refused is GONE:
                     self.mute = True
                     return
-                # Publish (append), then ask for a report: `on_ready` looks without the lock.
                 _sending.add(self)
-                self._outgoing.append(packet)
-                self._bytes += _nbytes(packet)
-                self._wait_for_room(result)
-                return
             self._outgoing.append(packet)
             self._bytes += _nbytes(packet)
+            if refused is not None:
+                # published (append above); now ask for a report: `on_ready` looks without the lock
+                self._wait_for_room(refused)
 
     def flush(self) -> None:
         """Send what is queued, as far as there is room. Any OS thread."""
@@ -627,7 +626,7 @@ class PlaceChannel(Evt):
             elif end._outgoing:
                 lock: Any = end._send_lock
                 lock.acquire()
-                if end._outgoing and not lock._recursion_count() > 1:
+                if end._outgoing and not lock._recursion_count() > 1:  # `nested`
                     end._outgoing.append(packet)
                     end._bytes += len(packet)
                     lock.release()

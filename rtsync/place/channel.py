@@ -58,10 +58,11 @@ from scheduler import Parking, defer, direct, linger, nested, poller_here
 from scheduler.io_thread import io_poller
 from scheduler.linger import AWAKE, SOON
 from scheduler.poller import END, READ, WRITE
+from scheduler.refcount import published
 from shm import Segment
 
 from .log import log
-from .message import ATOMS, MARSHAL, PICKLE, SIZED, attachable, pack, unpack
+from .message import ATOMS, PICKLE, SIZED, attachable, pack, unpack
 from .packet import (
     CURSOR_SIZE,
     EMPTY,
@@ -70,13 +71,16 @@ from .packet import (
     INLINE,
     MARK,
     MARKED,
+    MARSHAL,
     SEND_FLAGS,
     SENT,
     Batch,
+    Bundle,
     Fd,
     Packet,
     Pipe,
     discard,
+    packed,
     peek,
     receive,
     receive_marked,
@@ -90,9 +94,6 @@ _AGAIN = 0.05
 
 _CONGESTED = 64
 """From so many queued messages on, large ones wait in memory of our own and not in shared memory."""
-
-_BATCH: Final = 1 << 16
-"""Bytes of a batch; the longest message that a socket takes is half as long again."""
 
 _ROUNDS: Final = 16
 """So often may a get linger with success before its thread gives way."""
@@ -123,6 +124,7 @@ class End(BaseEvt):
         "_backoff",
         "_batch",
         "_batches",
+        "_bundle",
         "_bytes",
         "_cursor",
         "_dry",
@@ -156,7 +158,7 @@ class End(BaseEvt):
     def __init__(self, ident: tuple[bytes, int], sock: Pipe, remote: bool, bulk: bool) -> None:
         sock.setblocking(False)
         self.ident = ident
-        self.sock = sock
+        self.sock = published(sock)
         self.fd = sock.fileno()
         self.remote = remote
         """Whether the other end is, or may be, on another machine."""
@@ -172,23 +174,24 @@ class End(BaseEvt):
         """Whether nobody can receive what is put."""
         self.poller: Any = None
         self.pollers: list[Any] = []
-        self._lock = RLock()
-        self._waiters = WaitQueue()
+        self._lock = published(RLock())
+        self._waiters = published(WaitQueue())
         self._receive = receive_shared if bulk else receive
         self._marks = 0  # of batches that are still to come
-        self._batch: Batch | None = None  # what comes next: its messages are those not taken, the last first
-        self._send_lock = RLock()
-        self._flush_lock = RLock()
+        self._batch: Batch | None = None  # what comes next: its items are those not taken, the last first
+        self._send_lock = published(RLock())
+        self._flush_lock = published(RLock())
         self._cursor: Segment | None = None  # of the batches sent
         self._batches = 0  # sent
         self._marked = False  # the mark of the next one has been sent
-        self._outgoing: deque[Packet | bytes] = deque()
+        self._outgoing: deque[Packet | Bundle | bytes] = published(deque())
+        self._bundle: Bundle | None = None  # the last of _outgoing, if more may be added
         self._bytes = 0  # in _outgoing
         self._dry = False  # the last get found nothing
         self._lingered = 0  # how often that has paid
         look = select.poll()
         look.register(self.fd, select.POLLIN)
-        self._look = look.poll
+        self._look = published(look.poll)
         self._backoff = self._skip = 0  # for how many gets it is not tried: after the last failure, and now
         self._tired = self._rests = 0  # the same for keeping the processor awake
         self._large = 0  # sent in shared memory since the socket's buffer was last seen empty
@@ -232,7 +235,7 @@ class End(BaseEvt):
             self._marks -= 1
             if not self._marks:
                 self._receive = receive
-            raw.messages.reverse()
+            raw.items.reverse()
             self._batch = raw
             return self._next(raw)
         if raw is EMPTY:
@@ -245,11 +248,11 @@ class End(BaseEvt):
 
     def _next(self, batch: Batch) -> Any:
         """The next message of ``batch``, which is ours and not empty. Holds _lock."""
-        message = batch.messages.pop()
-        if not batch.messages:
+        item = batch.items.pop()
+        if not batch.items:
             self._batch = None
             discard(self.sock)
-        return message
+        return packed(item)
 
     def be_sole(self) -> None:
         """No other process holds this end. Nobody uses it yet."""
@@ -267,7 +270,7 @@ class End(BaseEvt):
                 raise ContractError("put: an end that is being read just now cannot be sent by a finalizer")
             batch = self._batch
             if batch is not None:
-                share(self.sock, batch, batch.size - len(batch.messages))
+                share(self.sock, batch, batch.count - len(batch.items))
                 self._batch = None
             self.sole = False
             self._receive = receive_shared
@@ -410,11 +413,61 @@ class End(BaseEvt):
                     self.mute = True
                     return
                 _sending.add(self)
-            self._outgoing.append(packet)
-            self._bytes += _nbytes(packet)
+            size = _nbytes(packet)
+            if type(packet) is bytes and self.bulk:
+                self._add((packet,), size + 10)
+            else:
+                self._close_bundle()
+                self._outgoing.append(packet)
+                self._bytes += size
             if refused is not None:
                 # published (append above); now ask for a report: `on_ready` looks without the lock
                 self._wait_for_room(refused)
+
+    def queue(self, value: Any, kind: type) -> bool:
+        """Queue a plain value of this ``kind``, if others wait in a bundle that it may join. Any OS
+        thread."""
+        if kind is bytes:
+            size = len(value) + 5
+        elif kind is str:
+            size = (len(value) if value.isascii() else 4 * len(value)) + 5
+        elif kind is int:
+            size = value.bit_length() // 7 + 8
+        else:
+            size = 20
+        lock = self._send_lock
+        lock.acquire()  # `with` takes a third of this method's time
+        bundle = self._bundle
+        if bundle is None or bundle.room < size:
+            lock.release()
+            return False
+        # Nothing is called before there is less room: a finalizer may come in with each call.
+        bundle.room -= size
+        self._bytes += size
+        bundle.items.append(value)
+        lock.release()
+        return True
+
+    def _add(self, item: Any, size: int) -> None:
+        """Queue what may join others. Holds _send_lock, for the first time."""
+        bundle = self._bundle
+        if bundle is None or bundle.room < size:
+            self._bundle = None
+            if bundle is not None:
+                bundle.close()
+            bundle = self._bundle = Bundle(item, size)
+            self._outgoing.append(bundle)
+        else:
+            bundle.room -= size
+            bundle.items.append(item)
+        self._bytes += size
+
+    def _close_bundle(self) -> None:
+        """Nobody is to add to it any more. Holds _send_lock."""
+        bundle = self._bundle
+        self._bundle = None
+        if bundle is not None:
+            bundle.close()
 
     def flush(self) -> None:
         """Send what is queued, as far as there is room. Any OS thread."""
@@ -434,45 +487,37 @@ class End(BaseEvt):
                     return False
                 # Nobody else takes anything out of the queue until we have.
                 packet = outgoing[0]
-                bare = self._bare() if self.bulk and len(outgoing) > 1 else ()
-            sent = 1
+                if packet is self._bundle:
+                    self._close_bundle()
+                if type(packet) is Bundle and (packet.count == 1 or not self._can_batch()):
+                    self._take_apart(packet)
+                    return True
             try:
-                if len(bare) > 1 and self._can_batch():
-                    result = self._send_batch(bare)
-                    sent = len(bare)
-                else:
-                    result = transmit(self.sock, packet)
+                result = self._send_batch(packet) if type(packet) is Bundle else transmit(self.sock, packet)
             except OSError:  # shared memory is full
                 result = None
-            size = sum(map(len, bare)) if sent > 1 else _nbytes(packet)
             with self._send_lock:
                 if result is SENT:
-                    self._bytes -= size
-                    for _ in range(sent):
-                        outgoing.popleft()
-                    if type(packet) is not bytes:
+                    self._bytes -= _nbytes(packet)
+                    outgoing.popleft()
+                    if type(packet) is Packet:
                         self._count_large(packet)
                     return True
                 if result is GONE:
                     self.mute = True
                     outgoing.clear()
+                    self._bundle = None
                     self._bytes = 0
                     return True
                 self._wait_for_room(result)
                 return False
 
-    def _bare(self) -> list[bytes]:
-        """The packets that are to be sent next and may go in one batch. Holds _send_lock."""
-        found: list[bytes] = []
-        room = _BATCH
-        for packet in self._outgoing:
-            if type(packet) is not bytes:
-                break
-            room -= len(packet) + 5  # as `marshal` writes it
-            if room < 0:
-                break
-            found.append(packet)
-        return found
+    def _take_apart(self, bundle: Bundle) -> None:
+        """Its messages go one by one; it is the first of the queue. Holds both locks."""
+        self._outgoing.popleft()
+        packets = bundle.packets()
+        self._outgoing.extendleft(reversed(packets))
+        self._bytes += sum(map(len, packets)) - bundle.nbytes
 
     def _can_batch(self) -> bool:
         """Whether there is a cursor, or room for one. Holds _flush_lock."""
@@ -483,17 +528,18 @@ class End(BaseEvt):
                 return False
         return True
 
-    def _send_batch(self, messages: list[bytes]) -> Any:
-        """`transmit` for several. Holds _flush_lock."""
+    def _send_batch(self, bundle: Bundle) -> Any:
+        """`transmit`, with what belongs to it. Holds _flush_lock."""
         if not self._marked:
             result = transmit(self.sock, MARK)
             if result is not SENT:
                 return result
             self._marked = True
-        number = self._batches % 0xFFFFFFFF + 1
-        result = transmit(self.sock, Batch(number, messages, self._cursor))
+        bundle.number = self._batches % 0xFFFFFFFF + 1
+        bundle.cursor = self._cursor
+        result = transmit(self.sock, bundle)
         if result is SENT:
-            self._batches = number
+            self._batches = bundle.number
             self._marked = False
         return result
 
@@ -525,12 +571,19 @@ class End(BaseEvt):
             in_kernel = self._in_kernel()
             if not in_kernel:
                 self._large = 0
-            return Queued(len(self._outgoing), self._bytes + in_kernel + self._large)
+            messages = sum(len(p.items) or p.count if type(p) is Bundle else 1 for p in self._outgoing)
+            return Queued(messages, self._bytes + in_kernel + self._large)
 
     def take_queued(self) -> list[Packet | bytes]:
         """What is queued; it is no longer. For a place that ends."""
         with self._flush_lock, self._send_lock:
-            packets = list(self._outgoing)
+            self._close_bundle()
+            packets: list[Packet | bytes] = []
+            for packet in self._outgoing:
+                if isinstance(packet, Bundle):
+                    packets += packet.packets()
+                else:
+                    packets.append(packet)
             self._outgoing.clear()
             self._bytes = 0
             _sending.discard(self)
@@ -541,7 +594,7 @@ class End(BaseEvt):
         self._lock = RLock()
         self._send_lock = RLock()
         self._flush_lock = RLock()
-        self._batch = self._cursor = None
+        self._batch = self._bundle = self._cursor = None
         self.gone = self.mute = True
         self._waiters = WaitQueue()
         self._outgoing.clear()
@@ -564,7 +617,7 @@ class _Held(WeakValueDictionary[tuple[bytes, int], End]):
 _held = _Held()
 
 
-def _nbytes(packet: Packet | bytes) -> int:
+def _nbytes(packet: Packet | Bundle | bytes) -> int:
     return len(packet) if isinstance(packet, bytes) else packet.nbytes
 
 
@@ -620,19 +673,15 @@ class PlaceChannel(Evt):
         if kind in ATOMS and (kind not in SIZED or len(message) <= INLINE) and not end.mute:
             # `pack` and `send` written out, for a third of the time. No lock: the socket has its own, and
             # whoever has put something before, in this thread, sees that it is queued.
+            if end._bundle is not None and end.queue(message, kind):
+                if (log.forward is not None or "logging" in modules) and log.wanted():
+                    log("put", len(dumps(message, MARSHAL)))
+                return
             packet = dumps(message, MARSHAL)
             if len(packet) > INLINE:
                 packet = None
             elif end._outgoing:
-                lock: Any = end._send_lock
-                lock.acquire()
-                if end._outgoing and not lock._recursion_count() > 1:  # `nested`
-                    end._outgoing.append(packet)
-                    end._bytes += len(packet)
-                    lock.release()
-                else:
-                    lock.release()
-                    end.send(packet)
+                end.send(packet)
             else:
                 try:
                     end.sock.send(packet, SEND_FLAGS)
@@ -656,13 +705,18 @@ class PlaceChannel(Evt):
             lock.acquire()
             batch = end._batch
             if batch is not None and not end._waiters:
-                messages = batch.messages  # `_next` written out
-                raw = messages.pop()
-                if not messages:
+                items = batch.items  # `_next` written out
+                raw = items.pop()
+                if not items:
                     end._batch = None
                     discard(end.sock)
-            else:
-                raw = end._take() if not end._waiters else end._poll()
+                lock.release()
+                if type(raw) is not tuple and (
+                    (log.forward is None and "logging" not in modules) or not log.wanted()
+                ):
+                    return raw
+                return _opened(packed(raw))
+            raw = end._take() if not end._waiters else end._poll()
             if raw is not NOT_READY:
                 lock.release()
                 if (

@@ -38,7 +38,7 @@ except ImportError:
     import pickle  # type: ignore[no-redef]
 
 from .main_module import MAIN_NAMES, main_module, main_origin
-from .packet import INLINE, MOST_ATTACHED, Attachment, Fd, Holder, Packet
+from .packet import INLINE, MARSHAL, MOST_ATTACHED, Attachment, Fd, Holder, Packet
 
 _short_repr: Final = Repr(maxstring=100, maxother=60).repr
 """Of keys in the path to a part."""
@@ -51,9 +51,6 @@ ATOMS: Final[frozenset[type]] = frozenset({NoneType, bool, bytes, complex, float
 
 SIZED: Final[frozenset[type]] = frozenset({bytes, str})
 """Those that may well be longer, which is to be known before they are copied."""
-
-MARSHAL: Final = 2
-"""The version without references, which mark the first byte."""
 
 PICKLE: Final = 0x80
 """With this every pickle begins."""

@@ -15,13 +15,14 @@ messages, so that several processes may hold the same end. A packet is one messa
 * otherwise a head says how long the pickle and the buffers are and what is attached. If all that is longer
   than `INLINE` it goes into a segment of shared memory, and only its descriptor through the socket.
 
-**Batches.** Packets of the first kind that have had to wait for room may go together in one message of the
-socket, a `Batch`: that saves both sides most of their system calls. It stays in the socket until the last of
-its packets has been taken, so batches change nothing about what whoever comes to hold the end finds there.
-A *mark* is sent before each one, so that who is alone in reading takes everything else in one call, and
-looks before it takes only after a mark. How far it has got in a batch it remembers by itself. Processes that
-share an end take turns by a lock on its socket, which the kernel lets go when its holder ends, and the count
-of what they have taken is in a file of the sender's that comes with the batch (its *cursor*).
+**Batches.** Messages of the first kind that have to wait for room may do so together, in a `Bundle`, and
+cross in one message of the socket, a `Batch`: that saves both sides most of their system calls, and plain
+values are marshalled all at once. A batch stays in the socket until the last of its messages has been taken,
+so batches change nothing about what whoever comes to hold the end finds there. A *mark* is sent before each
+one, so that who is alone in reading takes everything else in one call, and looks before it takes only after a
+mark. How far it has got in a batch it remembers by itself. Processes that share an end take turns by a lock
+on its socket, which the kernel lets go when its holder ends, and the count of what they have taken is in a
+file of the sender's that comes with the batch (its *cursor*).
 
 A packet owns its contents: what the program does to its arrays after the put changes nothing. Descriptors
 travel with the message (``SCM_RIGHTS``); those of a message that nobody receives are closed by the kernel.
@@ -46,6 +47,12 @@ from . import lending
 
 INLINE: Final = 1 << 16
 """Bytes up to which a message goes through the socket; longer ones through shared memory."""
+
+MARSHAL: Final = 2
+"""The version for plain values: without references, which take long to look for and mark the first byte."""
+
+BUNDLE: Final = 1 << 16
+"""Bytes of a bundle, unless it is a single message."""
 
 MOST_ATTACHED: Final = 250
 """Attachments of one message; the kernel takes 253 descriptors with one."""
@@ -256,23 +263,63 @@ def _remade(
     return packet
 
 
-class Batch:
-    """Several bare packets that cross together."""
+class Bundle:
+    """Small messages that wait for room together: plain values as they are, bare packets each in a tuple of
+    its own (no plain value is a tuple)."""
 
-    __slots__ = ("cursor", "messages", "number", "size")
+    __slots__ = ("_marshalled", "count", "cursor", "items", "number", "room")
 
-    def __init__(self, number: int, messages: list[bytes], cursor: Holder | None = None) -> None:
-        """``number`` tells it from others of the same sender, and is not 0."""
-        self.number = number
-        self.messages = messages
-        self.size = len(messages)
-        self.cursor = cursor
+    def __init__(self, item: Any, size: int) -> None:
+        """With the first one, of ``size`` bytes."""
+        self.items = [item]
+        self.room = BUNDLE - size
+        """Bytes for more."""
+        self.count = 0
+        """How many, when it is closed."""
+        self.number = 0
+        """Tells its batch from others of the same sender. Set, with ``cursor``, before it is sent."""
+        self.cursor: Holder | None = None
+        self._marshalled = b""
+
+    def close(self) -> None:
+        """Nothing more is added. By who has added, if possible: the values are mostly its own, and for
+        another OS thread it costs more to let go of them."""
+        if not self.count:
+            self.count = len(self.items)
+            self._marshalled = marshal.dumps(self.items, MARSHAL)
+            self.items = []
+
+    def packets(self) -> list[bytes]:
+        """The messages, each for itself. Closed."""
+        return [packed(item) for item in marshal.loads(self._marshalled)]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of its contents, in bytes."""
+        return BUNDLE - self.room
 
     def wire(self) -> tuple[list[bytes], list[Holder]]:
-        """What goes through a socket, and the descriptors beside it."""
+        """What goes through a socket, and the descriptors beside it. Closed."""
         assert self.cursor is not None
         head = bytes((_BATCH,)) + self.number.to_bytes(4, "little")
-        return [head, marshal.dumps(self.messages, 2)], [self.cursor]
+        return [head, self._marshalled], [self.cursor]
+
+
+class Batch:
+    """What has come of a bundle."""
+
+    __slots__ = ("count", "items", "number")
+
+    def __init__(self, number: int, items: list[Any]) -> None:
+        """``items`` are as in the bundle; ``number`` is not 0."""
+        self.number = number
+        self.items = items
+        self.count = len(items)
+
+
+def packed(item: Any) -> bytes:
+    """What is in a bundle or a batch, as a packet of its own."""
+    return item[0] if type(item) is tuple else marshal.dumps(item, MARSHAL)
 
 
 class FULL:
@@ -295,7 +342,7 @@ MARK: Final = bytes((_MARK,))
 """What is sent before a batch."""
 
 
-def transmit(sock: socket.socket, packet: Packet | Batch | bytes) -> Any:
+def transmit(sock: socket.socket, packet: Packet | Bundle | bytes) -> Any:
     """Send ``packet`` (a bare pickle is ``bytes``) without waiting: `SENT`, `FULL`, `LATER` or `GONE`."""
     while True:
         try:
@@ -383,14 +430,12 @@ def receive_shared(sock: socket.socket) -> Any:
             batch = _batch(data)
             taken = _taken(batch, fd)
             # Counted first: who is killed here has taken it.
-            if taken < batch.size:
+            if taken < batch.count:
                 _set_taken(batch, fd, taken + 1)
-            if (
-                taken + 1 >= batch.size
-            ):  # it was the last, or one who took that was killed before it came here
+            if taken + 1 >= batch.count:  # the last, or who took that was killed before it came here
                 discard(sock)
-            if taken < batch.size:
-                return batch.messages[taken]
+            if taken < batch.count:
+                return packed(batch.items[taken])
     finally:
         fcntl.lockf(sock, fcntl.LOCK_UN)
 

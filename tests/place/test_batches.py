@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from itertools import chain
+from marshal import dumps
 
 import pytest
 
@@ -20,7 +21,18 @@ from rtsync import ContractError, sync
 from rtsync.place import PlaceChannel, channel, dynamic_place, packet, place_channel
 from rtsync.place.channel import end_pair
 from rtsync.place.message import pack
-from rtsync.place.packet import EMPTY, GONE, MARK, SENT, Batch, Pipe, receive_shared, transmit
+from rtsync.place.packet import (
+    EMPTY,
+    GONE,
+    MARK,
+    MARSHAL,
+    SENT,
+    Batch,
+    Bundle,
+    Pipe,
+    receive_shared,
+    transmit,
+)
 from shm import Segment, SharedFxvector
 from tests.chaos import chaos
 
@@ -57,7 +69,7 @@ async def number(other):
 async def until_in_a_batch(other, left=2):
     """Get until the next ``left`` messages at least are those of a batch; how many were got."""
     got = 0
-    while other._end._batch is None or len(other._end._batch.messages) < left:
+    while other._end._batch is None or len(other._end._batch.items) < left:
         assert await number(other) == got
         got += 1
     return got
@@ -113,6 +125,94 @@ async def test_however_short_the_messages_are_a_batch_is_no_longer_than_a_socket
     for _ in range(count):
         assert await other.get() == message
     assert one.queued == (0, 0)
+
+
+VALUES = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1 << 40,
+        -(1 << 5000),
+        1.5,
+        float("inf"),
+        2j,
+        b"",
+        b"\0" * 300,
+        "",
+        "x" * 300,
+    ),
+    *("é" * 300, "\U0001f600" * 300, "\ud800", (1, "a"), [b"b"], {"c": 1.0}, frozenset({1})),
+    *("é" * 40_000, "\U0001f600" * 15_000, 1 << 300_000, b"y" * 65_000, b"y" * 70_000),
+]
+"""Of each kind, short and long."""
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_every_kind_of_value_arrives_as_it_was_whatever_it_waited_with():
+    one, other = bulk_channel()
+    draw = random.Random(7)
+    flood(one)
+    sent = [draw.choice(VALUES) for _ in range(2000)]
+    for value in sent:
+        one.put(value)
+    assert one.queued.messages > 2000
+    assert [await number(other) for _ in range(MANY)] == list(range(MANY))
+    for value in sent:
+        got = await other.get() if draw.random() < 0.8 else await sync(other)
+        assert got == value
+        assert type(got) is type(value)
+    assert one.queued == (0, 0)
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_what_waits_is_counted_one_by_one():
+    one, _ = bulk_channel()
+    with one._end._flush_lock:  # nothing of it is sent
+        flood(one)
+        before = one.queued
+        for value in (1, "x" * 1000, (2,), b"y" * 60_000, b"z" * 80_000, None):
+            one.put(value)
+        after = one.queued
+    assert after.messages == before.messages + 6
+    assert 141_000 < after.bytes - before.bytes < 143_000
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_finalizers_that_put_in_the_middle_of_a_put_lose_nothing():
+    one, other = bulk_channel()
+
+    class Cycle:
+        def __init__(self, n):
+            self.n = n
+            self.itself = self
+
+        def __del__(self):
+            one.put(-self.n)
+            one.put((-self.n, "packed"))
+
+    flood(one)
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for n in range(1, 401):
+            Cycle(n)
+            one.put(n)
+            one.put(("x" * 100, n))
+    finally:
+        gc.set_threshold(*before)
+        gc.collect()
+    one.put("end")
+    assert [await number(other) for _ in range(MANY)] == list(range(MANY))
+    got = []
+    while (message := await other.get()) != "end":
+        got.append(message)
+    numbers = [n for n in got if type(n) is int]
+    assert [n for n in numbers if n > 0] == list(range(1, 401))
+    assert sorted(-n for n in numbers if n < 0) == list(range(1, 401))
+    assert len(got) == 4 * 400
 
 
 @pytest.mark.rtsync(workers=2)
@@ -393,16 +493,26 @@ def pipe():
 
 
 def send_batch(sock, number, messages, cursor):
+    bundle = Bundle(messages[0], 1)
+    bundle.items += messages[1:]
+    bundle.close()
+    bundle.number, bundle.cursor = number, cursor
     assert transmit(sock, MARK) is SENT
-    assert transmit(sock, Batch(number, messages, cursor)) is SENT
+    assert transmit(sock, bundle) is SENT
 
 
 def test_those_who_share_an_end_take_a_batch_apart(pipe):
     ours, theirs = pipe
     cursor = Segment(packet.CURSOR_SIZE)
-    send_batch(ours, 1, [b"a", b"b"], cursor)
-    send_batch(ours, 2, [b"c", b"d"], cursor)
-    assert [receive_shared(theirs) for _ in range(5)] == [b"a", b"b", b"c", b"d", EMPTY]
+    send_batch(ours, 1, ["a", (b"b",)], cursor)
+    send_batch(ours, 2, ["c", 7], cursor)
+    assert [receive_shared(theirs) for _ in range(5)] == [
+        dumps("a", MARSHAL),
+        b"b",
+        dumps("c", MARSHAL),
+        dumps(7, MARSHAL),
+        EMPTY,
+    ]
     ours.close()
     assert receive_shared(theirs) is GONE
 
@@ -410,12 +520,12 @@ def test_those_who_share_an_end_take_a_batch_apart(pipe):
 def test_a_batch_whose_last_taker_was_killed_before_he_could_take_it_off_is_passed_over(pipe):
     ours, theirs = pipe
     cursor = Segment(packet.CURSOR_SIZE)
-    send_batch(ours, 1, [b"a", b"b"], cursor)
+    send_batch(ours, 1, ["a", (b"b",)], cursor)
     packet.discard(theirs)  # the mark
-    packet.share(theirs, Batch(1, [b"a", b"b"]), 2)
+    packet.share(theirs, Batch(1, ["a", (b"b",)]), 2)
     assert receive_shared(theirs) is EMPTY
-    send_batch(ours, 2, [b"c"], cursor)
-    assert receive_shared(theirs) == b"c"
+    send_batch(ours, 2, ["c"], cursor)
+    assert receive_shared(theirs) == dumps("c", MARSHAL)
 
 
 def test_who_is_killed_while_it_is_its_turn_to_read_does_not_keep_others_from_it(pipe):
@@ -448,7 +558,7 @@ def test_batches_cross_to_another_machine_as_what_is_in_them():
         one, other = bulk_channel()
         flood(one)
         first = 0
-        while other._end._batch is None or len(other._end._batch.messages) < 3:
+        while other._end._batch is None or len(other._end._batch.items) < 3:
             assert int(await got(other)) == first
             first += 1
         await put(tunnel.here, pack(other))

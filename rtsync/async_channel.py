@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any
 
-from scheduler import Parking, defer, direct, nested
+from scheduler import Parking, defer, direct, nested, published
 
 from .channel import TwoSided
 from .errors import check_count
@@ -36,7 +36,7 @@ class AsyncChannel(TwoSided):
             check_count("AsyncChannel", "limit", limit, 1)
         super().__init__()
         self._limit = sys.maxsize if limit is None else limit
-        self._buffer: deque[Any] = deque()
+        self._buffer: deque[Any] = published(deque())
 
     @direct
     def put(self, value: Any) -> Generator[Parking, Any]:

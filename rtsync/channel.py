@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Coroutine, Generator
 from typing import Any, Self
 
-from scheduler import Parking, direct, nested
+from scheduler import Parking, direct, nested, published
 
 from .current import let_go
 from .errors import ContractError
@@ -32,10 +32,11 @@ class TwoSided(BaseEvt):
 
     def __init__(self) -> None:
         # Re-entrant, here and in semaphores: see `scheduler.deferred`. It costs no more than a plain lock.
-        self._lock = RLock()
-        self._getters: deque[Any] = deque()
-        self._putters: deque[Any] = deque()
+        self._lock = published(RLock())
+        self._getters: deque[Any] = published(deque())
+        self._putters: deque[Any] = published(deque())
         self._dead = 0  # entries in both that have died early
+        published(self)
 
     def get(self) -> Coroutine[Any, Any, Any]:
         """Take a value, waiting for one."""

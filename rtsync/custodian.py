@@ -13,7 +13,7 @@ import weakref
 from _thread import RLock
 from typing import Any, Final
 
-from scheduler import NoRuntime, nested
+from scheduler import NoRuntime, nested, published
 
 from .current import current_or_none
 from .env import Env, EnvBlock, change_env, current_env
@@ -66,7 +66,7 @@ class Custodian(EnvBlock):
 
     def _setup(self, parent: Custodian | None) -> None:
         self._parent = parent
-        self._lock = RLock()  # a collection may run a user's clean-up while we hold it
+        self._lock = published(RLock())  # a collection may run a user's clean-up while we hold it
         self._subordinates: list[Custodian] = []
         self._closed: Latch | None = None  # see `closed`
         self._entered = {}

@@ -28,7 +28,7 @@ from importlib import import_module
 from types import CoroutineType
 from typing import Any
 
-from scheduler import defer, nested, returns_coroutine
+from scheduler import defer, nested, published, returns_coroutine
 from scheduler.safepoint import transparent
 
 from .errors import ContractError, check_callable, refuse, shown
@@ -253,7 +253,7 @@ class Latch(BaseEvt):
     __slots__ = ("__weakref__", "_lock", "_waiters", "is_set", "value")
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = published(RLock())
         self._waiters: WaitQueue | None = None
         self.is_set = False
         self.value: Any = self

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any, Final
 
-from scheduler import NoRuntime, Parking, defer, direct, here, nested
+from scheduler import NoRuntime, Parking, defer, direct, here, nested, published
 
 from .current import current, let_go
 from .errors import refuse
@@ -27,10 +27,10 @@ class Mailbox:
     whoever sees it has them brought together by `match`.
     """
 
-    __slots__ = ("items", "receiver", "watcher")
+    __slots__ = ("__weakref__", "items", "receiver", "watcher")
 
     def __init__(self) -> None:
-        self.items: deque[Any] = deque()
+        self.items: deque[Any] = published(deque())
         self.receiver: list[Any] | None = None  # the waiter of `receive`, living or dead
         self.watcher: tuple[list[Any], Any] | None = None  # waiter and case of a sync
 

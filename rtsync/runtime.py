@@ -19,7 +19,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import scheduler
-from scheduler import Task, block, current_driver, defer
+from scheduler import Task, block, current_driver, defer, published
 from scheduler.safepoint import last_call
 from scheduler.task import runtimes
 from scheduler.timers import FAR
@@ -109,7 +109,7 @@ class Runtime(scheduler.Runtime):
         self.pools: tuple[Engine, ...] = ()  # parallel pools with workers; replaced under lock, never changed
         self._asyncio: Background | None = None  # made when first asked for
         self._idle_evt = _IdleEvt()
-        self._looking = RLock()  # held by the worker that looks whether anybody can run
+        self._looking = published(RLock())  # held by the worker that looks whether anybody can run
         self._wall_offset = time.time() - time.monotonic()
 
     @property
@@ -499,8 +499,8 @@ class _IdleEvt(BaseEvt):
     __slots__ = ("_lock", "_queue", "result")
 
     def __init__(self) -> None:
-        self._lock = RLock()
-        self._queue = WaitQueue()
+        self._lock = published(RLock())
+        self._queue = published(WaitQueue())
         self.result: Any = None
 
     def _poll(self) -> Any:

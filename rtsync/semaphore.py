@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
-from scheduler import Parking, defer, direct, nested
+from scheduler import Parking, defer, direct, nested, published
 from scheduler.safepoint import transparent
 
 from .breaks import EnableBreaks
@@ -37,10 +37,11 @@ class Semaphore(BaseEvt):
         """``init`` is the first count. ``TypeError`` or ``ValueError`` for what is no count."""
         check_count("Semaphore", "init", init)
         # Re-entrant, here and in channels: see `scheduler.deferred`. It costs no more than a plain lock.
-        self._lock = RLock()
+        self._lock = published(RLock())
         self._count = init
-        self._queue: deque[Any] = deque()  # waiter, or (waiter, case, peek event or None)
+        self._queue: deque[Any] = published(deque())  # waiter, or (waiter, case, peek event or None)
         self._dead = 0  # entries in it that have died early
+        published(self)
 
     @property
     def count(self) -> int:

@@ -9,7 +9,7 @@ from .errors import BadYield, ForkError, NoRuntime, SchedulerError
 from .io_thread import poller_here
 from .linger import linger
 from .osthread import OsDriver, OsTask, block
-from .refcount import shared
+from .refcount import published, shared
 from .runtime import Runtime
 from .safepoint import safepoints
 from .task import Parking, Task, Waiter, current_driver, direct, here, returns_coroutine
@@ -38,6 +38,7 @@ __all__ = [
     "linger",
     "nested",
     "poller_here",
+    "published",
     "returns_coroutine",
     "safepoints",
     "shared",

@@ -36,7 +36,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .refcount import shared
+from .refcount import published, shared
 from .task import current_driver
 
 _AGAIN = 0.05
@@ -79,11 +79,12 @@ class Reader(Waits, Protocol):
 class Enrolment:
     """One descriptor in one poller."""
 
-    __slots__ = ("poller", "reader", "watched")
+    __slots__ = ("__weakref__", "poller", "reader", "watched")
 
     def __init__(self, poller: Poller, watched: Watched) -> None:
         self.poller = poller
         self.watched = weakref.ref(watched)
+        published(self)
         self.reader: Reader | None = None
         """Who is told of data instead of ``watched``, and is kept alive, because some task waits there.
         Written under its own lock. To set this and to take it back at each wait costs a fifth of a set's
@@ -96,7 +97,7 @@ class Poller:
     def __init__(self, nudge: Callable[[], object] | None = None) -> None:
         """``nudge()`` is called when a descriptor is enrolled where there was none, for one that sleeps
         elsewhere."""
-        self._lock = RLock()
+        self._lock = published(RLock())
         self._nudge = nudge
         self._known: dict[int, Enrolment] = {}
         self.busy = 0  # descriptors enrolled; read without the lock as a hint

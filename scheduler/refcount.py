@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 from weakref import ref
 
 
@@ -56,7 +55,7 @@ def _is_free_threaded() -> bool:
 
 if _is_free_threaded():
 
-    def published(thing: Any) -> Any:
+    def published[T](thing: T) -> T:
         """Let other OS threads get at ``thing``, which is to be in a slot, as quickly as the one that made
         it: without this the interpreter cannot tell, until somebody else holds on to it, whether it may be
         about to be freed, and takes a lock to find out, at each look. (It may be weakly referenced: then it
@@ -69,6 +68,6 @@ if _is_free_threaded():
 
 else:
 
-    def published(thing: Any) -> Any:
+    def published[T](thing: T) -> T:
         """Does nothing where there is a global lock."""
         return thing

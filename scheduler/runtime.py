@@ -42,7 +42,7 @@ from .errors import ForkError, SchedulerError
 from .monitor import Monitor
 from .place_lock import PlaceLock
 from .poller import Poller, new_poller
-from .refcount import shared
+from .refcount import published, shared
 from .task import Task, current_driver, here, runtimes, take_out
 from .timers import FAR, TimerQueue
 from .worker import FORKED, PING, STOP, TRACE, Seat, Worker
@@ -73,7 +73,7 @@ class Runtime:
         self.clock: Callable[[], float] = monotonic
         # Guards: workers, attention bits, running, trace, the place lock. Re-entrant, because a garbage
         # collection may run a user's clean-up while we hold it.
-        self.lock = RLock()
+        self.lock = published(RLock())
         self.running = False
         self.trace: Callable[[str, float, int, Any], object] | None = None
         self._seed = seed if seed is not None else random.SystemRandom().getrandbits(64)

@@ -21,6 +21,8 @@ from functools import update_wrapper
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
+from .refcount import published
+
 if TYPE_CHECKING:
     from contextvars import Context
 
@@ -207,6 +209,9 @@ class Task:
             return None
         if worker.key != self.key:
             return None
+        if self.worker is not None:  # it goes to another OS thread
+            published(self.coro)
+            published(self.context)
         self.worker = worker
         return worker  # type: ignore[no-any-return]
 

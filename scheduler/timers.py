@@ -22,6 +22,7 @@ from math import ceil
 from typing import Any
 
 from .deferred import nested
+from .refcount import published
 from .sorted_list import SortedList
 from .task import Waiter, current_driver
 
@@ -65,7 +66,7 @@ class TimerQueue:
 
     def __init__(self, clock: Callable[[], float], nudge: Callable[[], object] | None = None) -> None:
         """``clock`` gives seconds; ``nudge`` makes the one that waits for us look again."""
-        self.lock = RLock()
+        self.lock = published(RLock())
         self.clock = clock
         self.due: float = FAR  # the clock's time of the first bucket; read without the lock as a hint
         self._buckets: dict[int, list[Entry]] = {}

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadYield
 from .linger import MOMENT
+from .refcount import published
 from .safepoint import base
 from .task import Task, here
 from .timers import FAR, TimerQueue
@@ -111,6 +112,7 @@ class Worker:
     """A pool worker. All fields are written by its own OS thread unless a comment says otherwise."""
 
     __slots__ = (
+        "__weakref__",
         "attention",
         "choose",
         "clock",
@@ -144,23 +146,24 @@ class Worker:
     )
 
     def __init__(self, runtime: Runtime, index: int, extra: bool = False) -> None:
+        published(self)
         self.runtime = runtime
         self.key = runtime.key
         self.home = runtime.home
         self.index = index
         self.extra = extra
-        self.queue: deque[Task] = deque()  # others: popped by thieves
+        self.queue: deque[Task] = published(deque())  # others: popped by thieves
         self.next: list[Task] = []  # at most one; others: popped by thieves while we are stuck
         self.task: Task | None = None  # what runs in this OS thread, also for current()
         self.timers: TimerQueue = runtime.timers
         self.clock = runtime.clock
         self.choose: Callable[[], float] = Random(runtime.seed_for(index)).random
         self.attention = 0  # others: bits are set under runtime.lock
-        self.locks = cycle([RLock() for _ in range(LOCKS)])  # for the objects that its tasks make
-        self.parker = threading.Lock()  # held; a permit to go on is its release
+        self.locks = cycle([published(RLock()) for _ in range(LOCKS)])  # for the objects that its tasks make
+        self.parker = published(threading.Lock())  # held; a permit to go on is its release
         self.parker.acquire()
-        self.seated = RLock()  # held by its OS thread while it takes tasks: see Task.ready
-        self.gate = threading.Lock()  # see scheduler.place_lock
+        self.seated = published(RLock())  # held by its OS thread while it takes tasks: see Task.ready
+        self.gate = published(threading.Lock())  # see scheduler.place_lock
         self.settling: Task | None = None  # the owner of the place lock that `_alone` sees through
         self.os_thread = threading.current_thread()
         self.searching = False  # others: set by the waker that holds the search token

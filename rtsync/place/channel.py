@@ -54,11 +54,10 @@ from rtsync.current import let_go
 from rtsync.errors import ContractError
 from rtsync.evt import BaseEvt, Evt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, SPARE, WaitQueue, claim_first, give, has_living
-from scheduler import Parking, defer, direct, linger, nested, poller_here
+from scheduler import Parking, defer, direct, linger, nested, poller_here, published
 from scheduler.io_thread import io_poller
 from scheduler.linger import AWAKE, SOON
 from scheduler.poller import END, READ, WRITE
-from scheduler.refcount import published
 from shm import Segment
 
 from .log import log

@@ -18,6 +18,7 @@ import warnings
 from threading import Lock
 from typing import Any, Final, Protocol
 
+from scheduler import published
 from scheduler.poller import END, READ, WRITE
 
 _CHUNK: Final = 4096
@@ -63,6 +64,7 @@ class Descriptor:
         self.is_socket = stat.S_ISSOCK(kind)
         self.short_means_empty = self.is_socket or stat.S_ISFIFO(kind)
         self.always_ready = not self.short_means_empty and _is_always_ready(fd, kind)
+        published(self)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -72,7 +74,7 @@ class Descriptor:
     @classmethod
     def of_socket(cls, fd: int, name: str, reading: bool, writing: bool) -> Descriptor:
         """For a socket that is known to be non-blocking: without asking the kernel again."""
-        self = cls.__new__(cls)
+        self = published(cls.__new__(cls))
         self._lock = Lock()
         self.fd = fd
         self.name = name

@@ -26,7 +26,7 @@ from rtsync.current import let_go
 from rtsync.errors import check_at_most_one, check_count, refuse
 from rtsync.evt import Evt, guard
 from rtsync.waiter import NOT_READY, RETRY
-from scheduler import Parking, direct
+from scheduler import Parking, direct, published
 from scheduler.poller import WRITE
 
 from .descriptor import Descriptor
@@ -97,7 +97,7 @@ class OutputPort(TimedPort):
         super().__init__(end, name, encoding, errors)
         if isinstance(end, Descriptor):
             end.writer = self
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes] = published(deque())
         self._offset = 0  # of the first chunk, what was sent
         self._pending = 0
         self._total = 0

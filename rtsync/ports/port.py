@@ -28,7 +28,7 @@ from rtsync.custodian import current_custodian_or_none
 from rtsync.errors import ContractError, refuse
 from rtsync.evt import BaseEvt, Wrap
 from rtsync.waiter import NOT_READY, RETRY, WaitQueue, give, has_living
-from scheduler import NoRuntime, Parking, defer, direct, here, nested, poller_here
+from scheduler import NoRuntime, Parking, defer, direct, here, nested, poller_here, published
 
 from .descriptor import Descriptor
 from .errors import Failed, PortClosed
@@ -125,8 +125,8 @@ class Port(BaseEvt):
     _what: int  # the direction, for the poller
 
     def __init__(self, end: Any, name: str, encoding: str, errors: str) -> None:
-        self._lock = RLock()
-        self._queue = WaitQueue()
+        self._lock = published(RLock())
+        self._queue = published(WaitQueue())
         self._quick: list[Any] | None = None  # see `InputPort._quick_to_queue`
         self._end = end  # a descriptor, one side of TLS or of a pipe
         self._watched = end.watched

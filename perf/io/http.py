@@ -1,4 +1,4 @@
-"""HTTP without I/O for the peers: what ``examples/http_server.py`` does for ``GET /``, with the same h11."""
+"""HTTP without I/O, for all alike: the least that answers ``GET /``, by h11."""
 
 from __future__ import annotations
 

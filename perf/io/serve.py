@@ -1,4 +1,4 @@
-"""A server to be measured: ``python -m perf.io.serve MODULE echo|http WORKERS [TREE]``.
+"""A server to be measured: ``python -m perf.io.serve MODULE echo|http|example WORKERS [TREE]``.
 
 Prints the port, and ends when its standard input does. The module has ``serve(kind, workers, tell)``, which
 listens on 127.0.0.1, calls ``tell`` with the port, and serves for ever. TREE is put before the other folders

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import rtsync
+from perf.io.http import Conversation
 from rtsync.ports import InputPort, OutputPort, tcp_listen
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "http_server.py"
 
 
 def serve(kind: str, workers: int, tell: Callable[[int], object]) -> None:
-    rtsync.run({"echo": echo, "http": http}[kind], tell, workers=workers)
+    rtsync.run({"echo": echo, "http": http, "example": example}[kind], tell, workers=workers)
 
 
 async def echo(tell: Callable[[int], object]) -> None:
@@ -34,11 +35,28 @@ async def echo(tell: Callable[[int], object]) -> None:
 
 
 async def http(tell: Callable[[int], object]) -> None:
+    async def converse(inp: InputPort, out: OutputPort) -> None:
+        conversation = Conversation()
+        try:
+            async with inp, out:
+                while data := await inp.read_bytes_avail():
+                    await out.write(conversation.received(data), flush=True)
+        except OSError:
+            pass  # reset
+
+    listener = tcp_listen(0, "127.0.0.1", backlog=1024)
+    tell(listener.port)
+    async for inp, out in listener:
+        rtsync.thread(converse, inp, out, keep=False)
+
+
+async def example(tell: Callable[[int], object]) -> None:
+    """The server of the examples, which does more: time limits, methods, errors, what a client expects."""
     spec = importlib.util.spec_from_file_location("http_server", EXAMPLE)
     assert spec is not None
     assert spec.loader is not None
-    example: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    server: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(server)
     listener = tcp_listen(0, "127.0.0.1", backlog=1024)
     tell(listener.port)
-    await example.serve(listener, EXAMPLE.parent)
+    await server.serve(listener, EXAMPLE.parent)

@@ -13,7 +13,7 @@ import weakref
 from _thread import RLock
 from typing import Any, Final
 
-from scheduler import NoRuntime, nested, published
+from scheduler import NoRuntime, nested, published, shared
 
 from .current import current_or_none
 from .env import Env, EnvBlock, change_env, current_env
@@ -59,9 +59,10 @@ class Custodian(EnvBlock):
 
     @classmethod
     def root(cls) -> Custodian:
-        """The custodian at the top of a runtime."""
-        self = cls.__new__(cls)
+        """The custodian at the top of a runtime, where all workers place what they make."""
+        self = shared(cls.__new__(cls))
         self._setup(None)
+        shared(self.members)
         return self
 
     def _setup(self, parent: Custodian | None) -> None:

@@ -19,7 +19,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import scheduler
-from scheduler import Task, block, current_driver, defer, published
+from scheduler import Task, block, current_driver, defer, published, shared
 from scheduler.safepoint import last_call
 from scheduler.task import runtimes
 from scheduler.timers import FAR
@@ -100,7 +100,7 @@ class Runtime(scheduler.Runtime):
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise refuse("Runtime", "seed", "an integer or None", seed, TypeError)
         super().__init__(workers, name=name, seed=seed)
-        self.env = Env(Custodian.root())  # of the main thread, and of all others but those in blocks
+        self.env = shared(Env(Custodian.root()))  # of the main thread, and of all others but those in blocks
         self._root_group: ThreadGroup | None = None
         self.main: Thread | None = None
         self._stranded = Latch()  # the main thread is suspended for good; its value: the `Deadlock`
@@ -135,7 +135,7 @@ class Runtime(scheduler.Runtime):
                 "run: this runtime already runs a main thread; start another with thread(main)"
             )
         if self.root.is_shut_down:
-            self.env = Env(Custodian.root())
+            self.env = shared(Env(Custodian.root()))
         self._stranded = Latch()
         started = not self.running
         if started:

@@ -25,7 +25,7 @@ from collections.abc import Coroutine, Generator
 from types import CoroutineType
 from typing import Any, Final
 
-from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
+from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine, shared
 from scheduler.safepoint import transparent
 from scheduler.timers import FAR, Timer, TimerQueue
 
@@ -85,7 +85,7 @@ def _check_generator(value: Any) -> Any:
     return value
 
 
-current_evt_pseudo_random_generator = _generator = _Generator()
+current_evt_pseudo_random_generator = _generator = shared(_Generator())
 """The generator (a `random.Random`) by which `sync` chooses among several ready events; ``None`` for the
 worker's own, which the runtime's seed decides. A parameter: read without an argument, set with one.
 

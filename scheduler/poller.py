@@ -97,13 +97,13 @@ class Poller:
     def __init__(self, nudge: Callable[[], object] | None = None) -> None:
         """``nudge()`` is called when a descriptor is enrolled where there was none, for one that sleeps
         elsewhere."""
-        self._lock = published(RLock())
+        self._lock = shared(RLock())
         self._nudge = nudge
-        self._known: dict[int, Enrolment] = {}
+        self._known: dict[int, Enrolment] = shared({})
         self.busy = 0  # descriptors enrolled; read without the lock as a hint
         self.sleeper = False  # somebody sleeps in `wait` or is about to
-        self.dispatching: list[None] = []  # one for each `dispatch` under way
-        self.waiting: set[Any] = set()
+        self.dispatching: list[None] = shared([])  # one for each `dispatch` under way
+        self.waiting: set[Any] = shared(set())
         self._seen: Any = None  # one that was waited for when somebody looked last: a weak reference
         self._seen_at: Enrolment | None = None  # the same, among the enrolments
         self.closed = False

@@ -1,10 +1,12 @@
-"""Reference counts of objects that all workers touch.
+"""Reference counts of objects that several OS threads touch.
 
 On a free-threaded build each object counts its owner's references cheaply and everybody else's by atomic
 operations on one memory word. For the few objects that every worker reads at every step (the runtime, its
 queues) that word becomes the bottleneck: a method call on one costs 160 ns instead of 30 ns as soon as two
-threads make it. Deferred counting leaves references from running code uncounted; the cycle collector frees
-such objects in the end, which is fine for objects that live as long as a runtime.
+threads make it. Even one worker pays, because most of them were made by the OS thread that called `run`; and
+as soon as another OS thread has let go of an object for the first time, its maker counts atomically too.
+Deferred counting leaves references from running code uncounted; the cycle collector frees such objects in the
+end, which is fine for objects that live as long as a runtime.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from .errors import ForkError, SchedulerError
 from .monitor import Monitor
 from .place_lock import PlaceLock
 from .poller import Poller, new_poller
-from .refcount import published, shared
+from .refcount import shared
 from .task import Task, current_driver, here, runtimes, take_out
 from .timers import FAR, TimerQueue
 from .worker import FORKED, PING, STOP, TRACE, Seat, Worker
@@ -73,11 +73,11 @@ class Runtime:
         self.clock: Callable[[], float] = monotonic
         # Guards: workers, attention bits, running, trace, the place lock. Re-entrant, because a garbage
         # collection may run a user's clean-up while we hold it.
-        self.lock = published(RLock())
+        self.lock = shared(RLock())
         self.running = False
         self.trace: Callable[[str, float, int, Any], object] | None = None
         self._seed = seed if seed is not None else random.SystemRandom().getrandbits(64)
-        self.timers = shared(TimerQueue(self.now, self.nudge))
+        self.timers = TimerQueue(self.now, self.nudge).share()
         self.poller: Poller = shared(new_poller(self.nudge))
         self.injected: deque[Task] = shared(deque())
         self.idle: deque[Worker | Seat] = shared(deque())
@@ -113,7 +113,7 @@ class Runtime:
             self.role = [None]
             self.monitor = Monitor(self)
             self.poller = shared(new_poller(self.nudge))
-            self.timers = shared(TimerQueue(self.now, self.nudge))
+            self.timers = TimerQueue(self.now, self.nudge).share()
             self.place_lock = shared(PlaceLock(self))
             self.workers = ()
             self.frozen = 0

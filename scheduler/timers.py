@@ -22,7 +22,7 @@ from math import ceil
 from typing import Any
 
 from .deferred import nested
-from .refcount import published
+from .refcount import published, shared
 from .sorted_list import SortedList
 from .task import Waiter, current_driver
 
@@ -77,6 +77,12 @@ class TimerQueue:
         self._firing = 0  # calls of `fire` that have taken timers out and not woken all of them yet
         self._nudge = nudge
         self._watched: float = FAR  # until when the one that waits for us means to sleep
+
+    def share(self) -> TimerQueue:
+        """These are a runtime's, and all its workers use them: itself. See `scheduler.refcount`."""
+        for thing in (self, self.lock, self.clock, self._buckets, self._ticks):
+            shared(thing)
+        return self
 
     def arm(
         self,

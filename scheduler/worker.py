@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadYield
 from .linger import MOMENT
-from .refcount import published
+from .refcount import published, shared
 from .safepoint import base
 from .task import Task, here
 from .timers import FAR, TimerQueue
@@ -146,7 +146,7 @@ class Worker:
     )
 
     def __init__(self, runtime: Runtime, index: int, extra: bool = False) -> None:
-        published(self)
+        shared(self)
         self.runtime = runtime
         self.key = runtime.key
         self.home = runtime.home

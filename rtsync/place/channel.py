@@ -437,10 +437,10 @@ class End(BaseEvt):
         lock = self._send_lock
         lock.acquire()  # `with` takes a third of this method's time
         bundle = self._bundle
-        if bundle is None or bundle.room < size:
+        # `nested`: what a finalizer puts in the middle of something else keeps its order by being deferred.
+        if bundle is None or bundle.room < size or lock._recursion_count() > 1:
             lock.release()
             return False
-        # Nothing is called before there is less room: a finalizer may come in with each call.
         bundle.room -= size
         self._bytes += size
         bundle.items.append(value)
@@ -486,11 +486,13 @@ class End(BaseEvt):
                     return False
                 # Nobody else takes anything out of the queue until we have.
                 packet = outgoing[0]
-                if packet is self._bundle:
-                    self._close_bundle()
-                if type(packet) is Bundle and (packet.count == 1 or not self._can_batch()):
-                    self._take_apart(packet)
-                    return True
+                if type(packet) is Bundle:
+                    if packet is self._bundle:
+                        self._bundle = None
+                    packet.close()
+                    if packet.count == 1 or not self._can_batch():
+                        self._take_apart(packet)
+                        return True
             try:
                 result = self._send_batch(packet) if type(packet) is Bundle else transmit(self.sock, packet)
             except OSError:  # shared memory is full
@@ -513,10 +515,12 @@ class End(BaseEvt):
 
     def _take_apart(self, bundle: Bundle) -> None:
         """Its messages go one by one; it is the first of the queue. Holds both locks."""
-        self._outgoing.popleft()
         packets = bundle.packets()
+        size = sum(map(len, packets))
+        # Never without them: who finds the queue empty sends at once, and looks without a lock.
+        self._outgoing[0] = packets.pop()
         self._outgoing.extendleft(reversed(packets))
-        self._bytes += sum(map(len, packets)) - bundle.nbytes
+        self._bytes += size - bundle.nbytes
 
     def _can_batch(self) -> bool:
         """Whether there is a cursor, or room for one. Holds _flush_lock."""
@@ -576,10 +580,11 @@ class End(BaseEvt):
     def take_queued(self) -> list[Packet | bytes]:
         """What is queued; it is no longer. For a place that ends."""
         with self._flush_lock, self._send_lock:
-            self._close_bundle()
+            self._bundle = None
             packets: list[Packet | bytes] = []
             for packet in self._outgoing:
                 if isinstance(packet, Bundle):
+                    packet.close()
                     packets += packet.packets()
                 else:
                     packets.append(packet)

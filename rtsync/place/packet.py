@@ -285,8 +285,8 @@ class Bundle:
         """Nothing more is added. By who has added, if possible: the values are mostly its own, and for
         another OS thread it costs more to let go of them."""
         if not self.count:
+            self._marshalled = marshal.dumps(self.items, MARSHAL)  # if it fails, it is still to be closed
             self.count = len(self.items)
-            self._marshalled = marshal.dumps(self.items, MARSHAL)
             self.items = []
 
     def packets(self) -> list[bytes]:

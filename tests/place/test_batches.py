@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from itertools import chain
 from marshal import dumps
 
@@ -213,6 +214,102 @@ async def test_finalizers_that_put_in_the_middle_of_a_put_lose_nothing():
     assert [n for n in numbers if n > 0] == list(range(1, 401))
     assert sorted(-n for n in numbers if n < 0) == list(range(1, 401))
     assert len(got) == 4 * 400
+
+
+def fill(one):
+    """Put until one message has to wait; how many that were."""
+    count = 0
+    while not one._end._outgoing:
+        one.put(padded(count))
+        count += 1
+    return count
+
+
+def got_all(other, count):
+    """The next ``count`` messages, whenever they come."""
+    got = []
+    deadline = time.monotonic() + 60
+    while len(got) < count:
+        assert time.monotonic() < deadline, got[-5:]
+        if (message := other.try_get()) is not None:
+            got.append(message)
+    return got
+
+
+def test_what_is_put_while_a_bundle_is_taken_apart_comes_behind_it(monkeypatch):
+    one, other = bulk_channel()
+    late = []
+
+    def packets(bundle):
+        if not late:
+            late.append(threading.Thread(target=one.put, args=("late",)))
+            late[0].start()
+            late[0].join(0.2)  # it waits for us, or it has sent
+        return of_bundle(bundle)
+
+    of_bundle = Bundle.packets
+    monkeypatch.setattr(Bundle, "packets", packets)
+    count = fill(one)
+    got = got_all(other, count + 1)
+    late[0].join()
+    assert got == [*map(padded, range(count)), "late"]
+
+
+def test_what_a_finalizer_puts_in_the_middle_of_a_put_comes_in_its_order():
+    one, other = bulk_channel()
+    count = fill(one)
+    with one._end._send_lock:  # as in a put
+        for message in ((1,), 2, (3,), 4):
+            one.put(message)
+    assert got_all(other, count + 4)[count:] == [(1,), 2, (3,), 4]
+
+
+def test_what_a_finalizer_puts_in_the_middle_of_a_flush_is_counted_well(monkeypatch):
+    one, other = bulk_channel()
+    count = fill(one)
+    with one._end._flush_lock:
+        one.put(bytes(100_000))
+        for _ in range(3):
+            one.put(7)
+    nbytes = channel._nbytes
+    finalizers = [lambda: one.put(8)]
+
+    def with_a_collection(packet):
+        if nested_in_a_flush() and finalizers:
+            finalizers.pop()()
+        return nbytes(packet)
+
+    def nested_in_a_flush():
+        return sys._getframe(2).f_code.co_name == "_flush_first"
+
+    monkeypatch.setattr(channel, "_nbytes", with_a_collection)
+    assert got_all(other, count + 5)[count + 1 :] == [7, 7, 7, 8]
+    assert not finalizers
+    wait_until(lambda: one.queued == (0, 0), 5)
+
+
+def test_values_that_there_was_no_memory_to_marshal_are_sent_later(monkeypatch):
+    one, other = bulk_channel()
+    count = fill(one)
+    one.put(1)
+    one.put(2)
+
+    class NoMemory:
+        loads = staticmethod(packet.marshal.loads)
+
+        @staticmethod
+        def dumps(value, version):
+            if type(value) is list:
+                raise MemoryError
+            return dumps(value, version)
+
+    with one._end._flush_lock:
+        with monkeypatch.context() as patch:
+            patch.setattr(packet, "marshal", NoMemory)
+            with pytest.raises(MemoryError):
+                one.put(bytes(100_000))  # closes the bundle
+    assert got_all(other, count + 2)[count:] == [1, 2]
+    wait_until(lambda: one.queued == (0, 0), 5)
 
 
 @pytest.mark.rtsync(workers=2)

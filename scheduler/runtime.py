@@ -169,7 +169,7 @@ class Runtime:
                 self.capacity -= 1
             else:
                 self.idle.appendleft(seat)
-            left = bool(self._os_threads)
+            left = bool(self._os_threads) or not self.running  # then there is nothing left to do
         if seat.searching:
             seat.searching = False
             self.search.append(None)

@@ -430,7 +430,8 @@ class Worker:
                 runtime.injected.append(self.queue.popleft())
         except IndexError:  # a thief took the last
             pass
-        if runtime.idle:
+        # Even if there is nothing: it may be we who saw to the timers, and somebody else is to do that now.
+        if runtime.idle and runtime.running:
             runtime.wake()
 
     def _find(self) -> Task | None:

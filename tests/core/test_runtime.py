@@ -21,6 +21,7 @@ from rtsync import (
     thread,
 )
 from rtsync.atomic import atomic
+from scheduler.worker import Seat
 from tests.collecting import collected
 
 
@@ -608,6 +609,20 @@ def test_a_worker_that_cannot_be_started_is_done_without(scarce):
     for _ in range(3):
         assert runtime.run(some_work, 100) == 4950
     assert not runtime.stats()["extra"]
+
+
+def test_the_last_worker_that_leaves_does_not_start_one_that_cannot_be_started(scarce, monkeypatch):
+    scarce.add("-worker-1")
+    runtime = Runtime(2)
+    left = runtime.left
+
+    def left_late(worker):
+        # Who could not start that one has given its seat back when the runtime had been closed already.
+        runtime.idle.append(Seat(runtime, 1))
+        left(worker)
+
+    monkeypatch.setattr(runtime, "left", left_late)
+    assert runtime.run(some_work, 1) == 0
 
 
 def test_idleness_is_seen_though_a_worker_cannot_be_started(scarce):

@@ -434,7 +434,7 @@ class End(BaseEvt):
             size = value.bit_length() // 7 + 8
         else:
             size = 20
-        lock = self._send_lock
+        lock: Any = self._send_lock
         lock.acquire()  # `with` takes a third of this method's time
         bundle = self._bundle
         # `nested`: what a finalizer puts in the middle of something else keeps its order by being deferred.

@@ -7,7 +7,6 @@ what was expected and what came (`Semaphore: init must be a non-negative integer
 from __future__ import annotations
 
 from math import isnan
-from numbers import Real
 from types import CoroutineType
 from typing import Any, TypeIs
 
@@ -96,7 +95,7 @@ def check_count(operation: str, argument: str, value: object, least: int = 0) ->
 
 def check_seconds(operation: str, argument: str, value: object) -> None:
     """Refuse what is not a non-negative number of seconds."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, Real)):  # as `is_real`
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) or is_real(value)):
         raise refuse(operation, argument, "a non-negative number of seconds", value, TypeError)
     if value < 0 or not is_number(value):
         raise refuse(operation, argument, "a non-negative number of seconds", value, ValueError)
@@ -104,10 +103,14 @@ def check_seconds(operation: str, argument: str, value: object) -> None:
 
 def is_real(value: object) -> TypeIs[float]:
     """Whether it is a number that time can be measured with: also fractions, and numpy's numbers."""
-    return isinstance(value, (int, float, Real)) and not isinstance(value, bool)
+    if isinstance(value, (int, float)):
+        return not isinstance(value, bool)
+    from numbers import Real  # rarely needed, and each place that starts would load it
+
+    return isinstance(value, Real)
 
 
-def is_number(value: float | Real) -> bool:
+def is_number(value: float) -> bool:
     """Whether a ``float`` can say how much this is."""
     try:
         return not isnan(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +20,36 @@ def serve(kind: str, workers: int, tell: Callable[[int], object]) -> None:
 
 async def echo(tell: Callable[[int], object]) -> None:
     async def converse(inp: InputPort, out: OutputPort) -> None:
-        try:
-            async with inp, out:
-                while data := await inp.read_bytes_avail():
-                    await out.write(data, flush=True)
-                    del data
-        except OSError:
-            pass  # reset
+        while data := await inp.read_bytes_avail():
+            await out.write(data, flush=True)
+            del data
 
-    listener = tcp_listen(0, "127.0.0.1", backlog=1024)
-    tell(listener.port)
-    async for inp, out in listener:
-        rtsync.thread(converse, inp, out, keep=False)
+    await accept(converse, tell)
 
 
 async def http(tell: Callable[[int], object]) -> None:
     async def converse(inp: InputPort, out: OutputPort) -> None:
         conversation = Conversation()
+        while data := await inp.read_bytes_avail():
+            await out.write(conversation.received(data), flush=True)
+
+    await accept(converse, tell)
+
+
+async def accept(converse: Callable[..., Coroutine[Any, Any, None]], tell: Callable[[int], object]) -> None:
+    """A thread with ``converse`` for each connection."""
+
+    async def attend(inp: InputPort, out: OutputPort) -> None:
         try:
             async with inp, out:
-                while data := await inp.read_bytes_avail():
-                    await out.write(conversation.received(data), flush=True)
+                await converse(inp, out)
         except OSError:
             pass  # reset
 
     listener = tcp_listen(0, "127.0.0.1", backlog=1024)
     tell(listener.port)
     async for inp, out in listener:
-        rtsync.thread(converse, inp, out, keep=False)
+        rtsync.thread(attend, inp, out, keep=False)
 
 
 async def example(tell: Callable[[int], object]) -> None:

@@ -20,9 +20,13 @@ def serve(kind: str, workers: int, tell: Callable[[int], object]) -> None:
 
 async def echo(tell: Callable[[int], object]) -> None:
     async def converse(inp: InputPort, out: OutputPort) -> None:
-        while data := await inp.read_bytes_avail():
-            await out.write(data, flush=True)
-            del data
+        try:
+            async with inp, out:
+                while data := await inp.read_bytes_avail():
+                    await out.write(data, flush=True)
+                    del data
+        except OSError:
+            pass  # reset
 
     await accept(converse, tell)
 
@@ -30,26 +34,22 @@ async def echo(tell: Callable[[int], object]) -> None:
 async def http(tell: Callable[[int], object]) -> None:
     async def converse(inp: InputPort, out: OutputPort) -> None:
         conversation = Conversation()
-        while data := await inp.read_bytes_avail():
-            await out.write(conversation.received(data), flush=True)
+        try:
+            async with inp, out:
+                while data := await inp.read_bytes_avail():
+                    await out.write(conversation.received(data), flush=True)
+        except OSError:
+            pass  # reset
 
     await accept(converse, tell)
 
 
 async def accept(converse: Callable[..., Coroutine[Any, Any, None]], tell: Callable[[int], object]) -> None:
-    """A thread with ``converse`` for each connection."""
-
-    async def attend(inp: InputPort, out: OutputPort) -> None:
-        try:
-            async with inp, out:
-                await converse(inp, out)
-        except OSError:
-            pass  # reset
-
+    """A thread for each connection."""
     listener = tcp_listen(0, "127.0.0.1", backlog=1024)
     tell(listener.port)
     async for inp, out in listener:
-        rtsync.thread(attend, inp, out, keep=False)
+        rtsync.thread(converse, inp, out, keep=False)
 
 
 async def example(tell: Callable[[int], object]) -> None:

@@ -275,6 +275,7 @@ async def test_a_second_timeout_follows_the_first(pair):
         with pytest.raises(TimeoutError):
             await reader.join()
     other.send(b"x")
+    inp.timeout = LONG
     assert await inp.read_bytes_avail() == b"x"
     close(inp, out)
 
@@ -288,6 +289,7 @@ async def test_a_reader_that_is_killed_leaves_the_others_their_time(pair):
     with pytest.raises(TimeoutError):
         await second.join()
     other.send(b"x")
+    inp.timeout = LONG
     assert await inp.read_bytes_avail() == b"x"
     close(inp, out)
 
@@ -370,7 +372,7 @@ def test_in_an_os_thread_without_a_runtime():
     with pytest.raises(TimeoutError):
         block_on(inp.read_line())
     two.send(b"line\n")
-    inp.timeout = 30  # the one before may be over, on a busy machine, until the poller has told of it
+    inp.timeout = LONG  # the one before may be over, on a busy machine, until the poller has told of it
     assert block_on(inp.read_line()) == "line"
     two.close()
     close(inp, out)

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Final
 from weakref import ref
+
+_FREE_THREADED: Final = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def _find() -> Callable[[object], int] | None:
-    if sys.version_info < (3, 14) or getattr(sys, "_is_gil_enabled", lambda: True)():
+    if sys.version_info < (3, 14) or not _FREE_THREADED:
         return None
     try:
         # What ctypes is made of: to import that takes as long as a twentieth of the start of a place.
@@ -51,11 +54,7 @@ def shared[T](thing: T) -> T:
     return thing
 
 
-def _is_free_threaded() -> bool:
-    return not getattr(sys, "_is_gil_enabled", lambda: True)()
-
-
-if _is_free_threaded():
+if _FREE_THREADED:
 
     def published[T](thing: T) -> T:
         """Let other OS threads get at ``thing``, which is to be in a slot, as quickly as the one that made

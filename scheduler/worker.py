@@ -112,7 +112,6 @@ class Worker:
     """A pool worker. All fields are written by its own OS thread unless a comment says otherwise."""
 
     __slots__ = (
-        "__weakref__",
         "attention",
         "choose",
         "clock",

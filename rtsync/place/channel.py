@@ -414,7 +414,7 @@ class End(BaseEvt):
                 _sending.add(self)
             size = _nbytes(packet)
             if type(packet) is bytes and self.bulk:
-                self._add((packet,), size + 10)
+                self._add((packet,), size + 10)  # with what `marshal` writes before it
             else:
                 self._close_bundle()
                 self._outgoing.append(packet)
@@ -451,9 +451,7 @@ class End(BaseEvt):
         """Queue what may join others. Holds _send_lock, for the first time."""
         bundle = self._bundle
         if bundle is None or bundle.room < size:
-            self._bundle = None
-            if bundle is not None:
-                bundle.close()
+            self._close_bundle()
             bundle = self._bundle = Bundle(item, size)
             self._outgoing.append(bundle)
         else:

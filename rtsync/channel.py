@@ -18,17 +18,17 @@ from scheduler import Parking, direct, nested, published
 from .current import let_go
 from .errors import ContractError
 from .evt import BaseEvt
-from .waiter import NOT_READY, RETRY, SPARE, claim_first, give, sweep
+from .waiter import NOT_READY, RETRY, SPARE, Pair, claim_first, give, sweep
 
 
 class TwoSided(BaseEvt):
     """What channels of both kinds have: a queue of those who wait to get, and one of those who wait to put.
 
     The entry of a putter is (waiter, case, value, event), that of a getter (waiter, case), or its bare waiter
-    if it waits for nothing else. The queues need the lock.
+    if it need not know which case it is. The queues need the lock.
     """
 
-    __slots__ = ("__weakref__", "_dead", "_getters", "_lock", "_putters")
+    __slots__ = ("__weakref__", "_dead", "_getters", "_lock", "_pair", "_putters")
 
     def __init__(self) -> None:
         # Re-entrant, here and in semaphores: see `scheduler.deferred`. It costs no more than a plain lock.
@@ -36,6 +36,9 @@ class TwoSided(BaseEvt):
         self._getters: deque[Any] = published(deque())
         self._putters: deque[Any] = published(deque())
         self._dead = 0  # entries in both that have died early
+        self._pair: Pair | None = (
+            None  # our lock and that of the channel beside which we were waited for last
+        )
         published(self)
 
     def get(self) -> Coroutine[Any, Any, Any]:

@@ -46,7 +46,11 @@ def was_given(waiter: Any) -> Any:
 
 _CO_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
 _RESUMABLE: Final = _CO_COROUTINE | 0x20 | 0x100  # or CO_GENERATOR or CO_ITERABLE_COROUTINE
-_CALLED: Final = {"_choose": "sync", "_choose_two": "sync", "_sleep": "sleep", "Thread._end": "Thread.wait"}
+_CALLED: Final = {
+    **dict.fromkeys(("_choose", "_choose_two", "_get_either"), "sync"),
+    "_sleep": "sleep",
+    "Thread._end": "Thread.wait",
+}
 
 
 def let_go(waiter: Any, commit: Any) -> None:

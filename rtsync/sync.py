@@ -30,6 +30,7 @@ from scheduler.safepoint import transparent
 from scheduler.timers import FAR, Timer, TimerQueue
 
 from .breaks import EnableBreaks, NoBreaks
+from .channel import Channel
 from .current import let_go, was_given
 from .env import Parameter
 from .errors import check_seconds, refuse
@@ -50,7 +51,7 @@ from .evt import (
     settle,
     to_evt,
 )
-from .waiter import NOT_READY, RETRY, Locks
+from .waiter import NOT_READY, RETRY, SPARE, Locks, Pair
 
 # What is to be done with the result of a case, as (what, function): the kinds of steps after a choice.
 _WRAP: Final = 0
@@ -155,6 +156,8 @@ def sync(
     if timeout is None:
         if len(evts) == 2:
             one, two = evts
+            if type(one) is Channel and type(two) is Channel and one is not two and not _generator.used:
+                return _get_either(one, two)
             if isinstance(one, BaseEvt) and isinstance(two, BaseEvt):
                 return _choose_two(one, two)
     elif len(evts) == 1 and (type(timeout) is int or type(timeout) is float) and 0 < timeout < FAR:
@@ -295,11 +298,11 @@ def _choose(bases: Any, timeout: Any, cases: Cases | None, default: Any) -> Gene
                 lock.acquire()
             order: Any = (0,)
         else:
+            first = int((driver.choose if not _generator.used else _choice(driver))() * many)
+            order = (*range(first, many), *range(first))
             commit = _in_order([base._lock for base in bases])
             for lock in commit:
                 lock.acquire()
-            first = int((driver.choose if not _generator.used else _choice(driver))() * many)
-            order = (*range(first, many), *range(first))
         for position in order:
             value = bases[position]._poll()
             if value is not NOT_READY:
@@ -399,6 +402,69 @@ def _choose_two(one: Any, two: Any) -> Generator[Parking, Any, Any]:
         return chosen[1]
 
 
+@direct
+def _get_either(one: Channel, two: Channel) -> Generator[Parking, Any, Any]:
+    """`_choose_two` for two channels, in two thirds of the time: the value.
+
+    Who has one of the locks does not wait for the other here: so nobody waits for us for ever, in whatever
+    order he takes them, and they need not be put in order.
+    """
+    first, second = one._lock, two._lock
+    while True:
+        first.acquire()
+        if not second.acquire(False):
+            first.release()
+            first, second = second, first
+            continue
+        if one._putters or two._putters:
+            value = _poll_either(one, two)
+            if value is not NOT_READY:
+                return value
+        waiter: list[Any] = []
+        one._getters.append(waiter)  # bare: from which of them the value came makes no difference
+        two._getters.append(waiter)
+        pair = one._pair
+        if pair is None or pair.second is not two._lock:
+            one._pair = pair = Pair(one._lock, two._lock)
+        try:
+            value = yield waiter, pair
+        except BaseException:
+            let_go(waiter, (first, second))
+            _leave((one, two), waiter, None)
+            raise
+        # `_leave`, written out. Of the two queues one has lost our entry; if others are in it, we are counted
+        # there all the same, and it is looked through a little early.
+        if one._getters:
+            one._dead = dead = one._dead + 1
+            if dead >= SPARE:
+                one._sweep()
+        if two._getters:
+            two._dead = dead = two._dead + 1
+            if dead >= SPARE:
+                two._sweep()
+        if value is not RETRY:
+            return value
+
+
+def _poll_either(one: Channel, two: Channel) -> Any:
+    """A value from one of them, in random order; `NOT_READY` if those who wait there have gone. Holds both
+    locks, and lets go of them unless it is that."""
+    driver = current_driver()
+    if driver is not None:
+        if one._putters and two._putters and driver.choose() < 0.5:
+            one, two = two, one
+        value = one._poll()
+        if value is NOT_READY:
+            value = two._poll()
+            if value is NOT_READY:
+                return value
+    one._lock.release()
+    two._lock.release()
+    if driver is None:
+        raise NoRuntime("sync")
+    return value
+
+
 _LATE: Final = (None, _NOTHING)
 
 
@@ -464,7 +530,7 @@ def _choose_one(one: Any, timeout: float, default: Any) -> Generator[Parking, An
 
 
 # What a warning or a stack shows for the coroutine that `sync` gives.
-for _made in (_choose, _choose_one, _choose_two, _handle, _sync):
+for _made in (_choose, _choose_one, _choose_two, _get_either, _handle, _sync):
     _made.__name__ = _made.__qualname__ = "sync"
 del _made
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from scheduler import nested
+from scheduler import nested, published
 from scheduler.task import Task
 
 
@@ -43,7 +43,7 @@ def not_taken(value: Any) -> None:
         value.give_back()
 
 
-SPARE: Final = 16
+SPARE: Final = 32
 """How many dead entries may stay where they hold nothing but themselves."""
 
 
@@ -56,6 +56,22 @@ class Locks(tuple[Any, ...]):
         """Let go of them all."""
         for lock in self:
             lock.release()
+
+
+class Pair:
+    """Two locks, to be let go together at a commit; to be made once and used again."""
+
+    __slots__ = ("__weakref__", "first", "second")
+
+    def __init__(self, first: Any, second: Any) -> None:
+        self.first = first
+        self.second = second
+        published(self)
+
+    def release(self) -> None:
+        """Let go of both."""
+        self.first.release()
+        self.second.release()
 
 
 def living(queue: Any) -> int:

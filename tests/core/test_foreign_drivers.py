@@ -46,6 +46,11 @@ def get():
     return Blocked("Channel.get", ch.get, lambda: ch.try_get())
 
 
+def get_either():
+    one, two = Channel(), Channel()
+    return Blocked("sync", lambda: sync(one, two), lambda: (one.try_get(), two.try_get()))
+
+
 def put():
     ch = Channel()
     return Blocked("Channel.put", lambda: ch.put(1), lambda: ch.try_get())
@@ -82,7 +87,7 @@ def write():
     return Blocked("(write|flush)", lambda: out.write("y" * 100_000), lambda: block_on(inp.read_bytes(1)))
 
 
-EVERY = [get, put, async_get, async_put, wait, read, read_avail, write]
+EVERY = [get, get_either, put, async_get, async_put, wait, read, read_avail, write]
 
 
 @pytest.mark.parametrize("make", EVERY)
@@ -98,13 +103,29 @@ def test_in_a_foreign_event_loop_it_says_so_and_lets_go(make):
     assert blocked.can_be_used_elsewhere()
 
 
-@pytest.mark.parametrize("make", [get, put, async_get, async_put, wait])
+@pytest.mark.parametrize("make", [get, get_either, put, async_get, async_put, wait])
 def test_one_that_is_begun_by_hand_and_dropped_lets_go(make):
     blocked = make()
     coro = blocked.operation()
     coro.send(None)
     del coro
     assert blocked.can_be_used_elsewhere()
+
+
+def test_two_channels_of_which_one_is_ready_are_not_synced_on_either():
+    one, two = Channel(), Channel()
+    putter = two.put(1)
+    putter.send(None)
+    two._lock.release()  # the commit
+
+    async def main():
+        await sync(one, two)
+
+    with pytest.raises(NoRuntime, match=r"^sync: "):
+        asyncio.run(main())
+    assert not one._lock._is_owned()
+    assert not two._lock._is_owned()
+    putter.close()
 
 
 def test_a_foreign_loop_may_catch_it_and_go_on():

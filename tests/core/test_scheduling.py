@@ -161,6 +161,19 @@ async def test_a_thread_may_have_a_generator_of_its_own():
     assert current_evt_pseudo_random_generator() is None
 
 
+@pytest.mark.parametrize("many", [2, 3])
+async def test_a_generator_that_fails_leaves_the_channels_usable(many):
+    class Broken:
+        def random(self):
+            raise ZeroDivisionError
+
+    channels = [Channel() for _ in range(many)]
+    with parameterize(current_evt_pseudo_random_generator, Broken()):
+        with pytest.raises(ZeroDivisionError):
+            await sync(*channels)
+    assert not any(channel._lock._is_owned() for channel in channels)
+
+
 async def test_a_generator_is_inherited():
     generator = random.Random(1)
 

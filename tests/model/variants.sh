@@ -7,11 +7,13 @@ holds commit SCENARIO=4
 holds quiet BUDGET=3
 holds parking WORKERS=3 PRODUCERS=1 INJECTIONS=2 READIES=0 HOGS=0
 holds commit SCENARIO=7
+holds commit SCENARIO=8
 holds commit SCENARIO=3
 holds commit SCENARIO=6
 holds commit SCENARIO=1
 holds commit SCENARIO=2
 fails commit NO_ORDER SCENARIO=1
+fails commit NO_BACK_OFF SCENARIO=8
 fails commit ONE_BY_ONE SCENARIO=1
 fails commit NO_TOKEN SCENARIO=1
 fails commit COMMIT_FIRST SCENARIO=1

@@ -59,6 +59,7 @@ class World:
     def __init__(self) -> None:
         self.sem = rt.Semaphore(0)
         self.channel = rt.Channel()
+        self.other = rt.Channel()
         self.full = rt.AsyncChannel(1)
         self.empty = rt.AsyncChannel(1)
         self.latch = Latch()
@@ -265,7 +266,22 @@ async def gets_of_two(world: World) -> Any:
     return [value for value in world.box if value] in ([1, 2], [2, 1])
 
 
-@pytest.mark.parametrize("outer", [puts, syncs_a_put, gets_of_two])
+async def gets_either(world: World) -> Any:
+    """A putter waits at one of two channels; the inner try_get takes its value, or the program does."""
+
+    async def getter() -> None:
+        world.box.append(await rt.sync(world.other, world.channel))
+
+    rt.thread(world.channel.put, 1)
+    await rt.sync(rt.idle())
+    rt.thread(getter)
+    await world.settled()
+    if world.box.count(1) == 1 and len(world.box) == 1:  # taken from within
+        await rt.sync(world.other.put_evt(2), timeout=1)
+    return [value for value in world.box if value] in ([1], [1, 2])
+
+
+@pytest.mark.parametrize("outer", [puts, syncs_a_put, gets_of_two, gets_either])
 def test_a_try_get_at_any_point_loses_nothing(outer):
     assert at_every_point(outer, lambda world: world.box.append(world.channel.try_get())) == []
 
@@ -380,6 +396,14 @@ async def sync_beside(world: World) -> Any:
     )
 
 
+async def get_either_beside(world: World) -> Any:
+    return await beside(
+        world,
+        lambda: rt.sync(world.channel, world.other),
+        lambda: rt.sync(world.channel.put_evt(1), timeout=1),
+    )
+
+
 async def async_get_beside(world: World) -> Any:
     return await beside(world, world.empty.get, lambda: world.empty.put(1))
 
@@ -416,7 +440,7 @@ async def join_beside(world: World) -> Any:
     "outer",
     [
         *(get_beside, put_beside, wait_beside, sync_beside),
-        *(async_get_beside, sleep_beside, timeout_beside, join_beside),
+        *(get_either_beside, async_get_beside, sleep_beside, timeout_beside, join_beside),
         sleep_beside_one_that_sleeps_on_its_way_out,
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import rtsync as rt
 from rtsync.testing import run_deterministic
-from rtsync.waiter import living
+from rtsync.waiter import SPARE, living
 from tests.chaos import chaos
 from tests.protocol.programs import run_program
 
@@ -109,6 +109,87 @@ def test_syncs_on_both_ends_meet_on_real_workers(workers):
 def test_syncs_on_both_ends_meet_under_chaos():
     with chaos(7):
         rt.run(swap_all, 2, 30, workers=2)
+
+
+# -- one of two channels ------------------------------------------------------------------------------
+
+
+async def get_from_either(getters: int, rounds: int) -> None:
+    """Threads that take from one of two channels, named in opposite orders, beside some that take from one
+    and some that offer to both; one of them is stopped on its way, and its place must not be missed."""
+    a, b = rt.Channel(), rt.Channel()
+    given, taken = [], []
+
+    async def take(me: int) -> None:
+        one, two = (a, b) if me % 2 else (b, a)
+        while True:
+            taken.append(await rt.sync(one, two))
+
+    async def take_one() -> None:
+        while True:
+            taken.append(await b.get())
+
+    async def offer(me: int) -> None:
+        one, two = (a, b) if me % 2 else (b, a)
+        for number in range(rounds):
+            value = me * 10_000 + number
+            if number % 3:
+                await one.put(value)
+            else:
+                await rt.sync(one.put_evt(value), two.put_evt(value))
+            given.append(value)
+
+    takers = [rt.thread(take, me) for me in range(getters)]
+    one_only = rt.thread(take_one)
+    offering = [rt.thread(offer, me) for me in range(getters)]
+    for t in takers[::2]:
+        t.suspend()
+        await rt.sleep(0)
+        t.resume()
+    for t in offering:
+        await t.join()
+    await rt.sync(rt.idle())
+    assert sorted(given) == sorted(taken)
+    for channel in (a, b):
+        assert not living(channel._putters)
+        assert len(channel._getters) + len(channel._putters) <= 4 * (SPARE + len(takers) + 1)
+    for t in [*takers, one_only]:
+        t.kill()
+    for channel in (a, b):
+        assert not living(channel._getters)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_of_two_channels_gives_each_value_once(seed):
+    run_deterministic(get_from_either, 3, 20, seed=seed)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_one_of_two_channels_gives_each_value_once_on_real_workers(workers):
+    rt.run(get_from_either, 4, 300, workers=workers)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_of_two_channels_gives_each_value_once_under_chaos(seed):
+    with chaos(seed):
+        rt.run(get_from_either, 3, 30, workers=2)
+
+
+async def test_the_choice_between_two_channels_is_random():
+    a, b = rt.Channel(), rt.Channel()
+
+    async def put_for_ever(channel: rt.Channel, value: str) -> None:
+        while True:
+            await channel.put(value)
+
+    for channel, value in ((a, "a"), (b, "b")):
+        rt.thread(put_for_ever, channel, value)
+    await rt.sleep(0)
+    taken = []
+    for _ in range(200):
+        taken.append(await rt.sync(a, b))
+        await rt.sleep(0)  # so that both put again
+    assert 40 < taken.count("a") < 160
 
 
 # -- OS threads of all kinds --------------------------------------------------------------------------

@@ -66,23 +66,35 @@ def handled(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__context__
 
 
-def handles_break(error: Any) -> bool:
-    """Whether code that handles ``error`` is in the clean-up on the way out of a `Break`."""
-    return isinstance(error, BaseException) and any(isinstance(e, Break) for e in handled(error))
-
-
 class Breaks:
     """Whether breaks are enabled, in one block of one thread. `BreakParameterization` is made of these."""
 
-    __slots__ = ("cell", "entered", "on")
+    __slots__ = ("admitted", "cell", "entered", "on")
 
     cell: BreakParameterization
     """What `current_break_parameterization` has made of it; not there before."""
+
+    admitted: list[weakref.ref[BaseException]]
+    """The breaks in whose clean-up they were enabled all the same; not there before."""
 
     def __init__(self, on: bool) -> None:
         self.entered = on
         """The value with which the block was entered, which threads created in it start with."""
         self.on = on
+
+    def admit(self) -> None:
+        """They are enabled here and now, also if that is in the clean-up on the way out of a break. In their
+        thread."""
+        error = sys.exception()
+        if error is not None:
+            self.admitted = [weakref.ref(e) for e in handled(error) if isinstance(e, Break)]
+
+    def admits(self, error: BaseException) -> bool:
+        """Whether they were enabled in the clean-up of ``error``."""
+        try:
+            return any(e() is error for e in self.admitted)
+        except AttributeError:
+            return False
 
     @staticmethod
     def stronger(one: str | None, other: str | None) -> str | None:
@@ -93,12 +105,12 @@ class Breaks:
 def break_enabled(*on: bool) -> Any:
     """Whether breaks are enabled in the current thread; with an argument, enable or disable them, for the
     rest of the innermost `breaks` block. A pending break is raised as soon as they are enabled. While a
-    break is being handled (``finally``, ``except Break``) they are not, whatever was set.
+    break is being handled (``finally``, ``except Break``) they are not, unless they are enabled there.
 
     Source: Racket Reference, ``break-enabled``."""
     me = current("break_enabled")
     if not on:
-        return me._breaks_enabled() and not handles_break(sys.exception())
+        return me._breaks_enabled() and not me._handles_break(sys.exception())
     check_at_most_one("break_enabled", on)
     if not isinstance(on[0], bool):
         raise refuse("break_enabled", "on", "a bool", on[0], TypeError)
@@ -107,14 +119,16 @@ def break_enabled(*on: bool) -> Any:
         if rare.breaks is None:
             rare.breaks = Breaks(True)
         rare.breaks.on = on[0]
+        if on[0]:
+            rare.breaks.admit()
     me.deliver_break()
     return None
 
 
 def breaks(on: bool | BreakParameterization) -> BreaksBlock:
-    """``with breaks(False):`` disables breaks for the block, ``with breaks(True):`` enables them, and with a
-    break parameterization they are as it says. A pending break is raised as soon as they are enabled, at
-    the beginning or the end of the block.
+    """``with breaks(False):`` disables breaks for the block, ``with breaks(True):`` enables them (also while
+    one is being handled), and with a break parameterization they are as it says. A pending break is raised as
+    soon as they are enabled, at the beginning or the end of the block.
 
     Source: Racket Reference, ``parameterize-break`` and ``call-with-break-parameterization``."""
     if isinstance(on, BreakParameterization):
@@ -137,6 +151,8 @@ class BreaksBlock:
         own = self._own
         if isinstance(own, BreakParameterization):
             own = own.of(me)
+        if own.on:
+            own.admit()
         with me._lock:
             rare = me._rarely()
             self._outer, rare.breaks = rare.breaks, own
@@ -190,9 +206,11 @@ class EnableBreaks:
         me = self._thread = current_or_none()
         if me is None:  # an OS thread of the program's own has no breaks but Ctrl-C
             return
+        own = Breaks(True)
+        own.admit()
         with me._lock:
             rare = me._rarely()
-            self._outer, rare.breaks = rare.breaks, Breaks(True)
+            self._outer, rare.breaks = rare.breaks, own
         try:
             me.deliver_break()
         except BaseException:

@@ -45,7 +45,7 @@ from scheduler.safepoint import interruptible, is_ours
 from scheduler.task import runtimes
 from scheduler.worker import GATE
 
-from .breaks import SCOPE, Breaks, break_error, check_kind, handled, handles_break
+from .breaks import SCOPE, Break, Breaks, break_error, check_kind, handled
 from .current import current_or_none
 from .custodian import Custodian, current_custodian_or_none
 from .deadlock import operation
@@ -459,7 +459,7 @@ class Controlled(Task):
         """Raise the pending break, if there is one and breaks are enabled; soon after the clean-up, if the
         thread is on the way out of another. In the thread itself."""
         if self.pending & BREAK and self._breakable():
-            if handles_break(sys.exception()):
+            if self._handles_break(sys.exception()):
                 self._ask_safepoint()
                 return
             error = self._take_break()
@@ -528,9 +528,16 @@ class Controlled(Task):
             rare.killed = weakref.ref(error)
         return error
 
+    def _handles_break(self, error: Any) -> bool:
+        """Whether its code that handles ``error`` is in the clean-up on the way out of a `Break`, in which no
+        other is raised unless breaks were enabled there. It is parked, or ours alone."""
+        own = self._rare and self._rare.breaks
+        return isinstance(error, BaseException) and any(
+            isinstance(e, Break) and not (own and own.admits(e)) for e in handled(error)
+        )
+
     def _cleans_up(self) -> bool:
-        """Whether it is in the clean-up on the way out of a `Break`, in which no other is raised; it is
-        parked, or ours alone.
+        """Whether it is in such a clean-up; it is parked, or ours alone.
 
         The exception that a stopped coroutine handles is the last of the objects that it refers to; no
         attribute gives it. What a coroutine refers to before that is its frame, and the top of that one's
@@ -539,7 +546,7 @@ class Controlled(Task):
         coro = self.coro
         while isinstance(coro, (CoroutineType, GeneratorType, AsyncGeneratorType)):
             referents = gc.get_referents(coro)
-            if referents and handles_break(referents[-1]):
+            if referents and self._handles_break(referents[-1]):
                 return True
             if isinstance(coro, CoroutineType):
                 coro = coro.cr_await

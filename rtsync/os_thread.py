@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from scheduler import OsDriver, block, current_driver, here
 from scheduler.safepoint import base, transparent
 
-from .breaks import handles_break
 from .control import NO_BLOCK, SUSPEND
 from .errors import ContractError, refuse
 from .evt import Tail, is_evt, settle
@@ -87,7 +86,7 @@ class OsThread(Thread):
         return not self.waiter and self._threads.runs(self)
 
     def _cleans_up(self) -> bool:
-        return handles_break(sys.exception())  # asked in its own OS thread
+        return self._handles_break(sys.exception())  # asked in its own OS thread
 
     def is_retry(self, value: Any) -> bool:
         """Whether ``value`` says that an operation was given up."""

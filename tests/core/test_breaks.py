@@ -1,5 +1,8 @@
 """SPEC §6: breaks."""
 
+import gc
+import weakref
+
 import pytest
 
 from rtsync import (
@@ -586,3 +589,167 @@ async def test_a_break_waits_for_clean_up_in_an_asynchronous_generator():
     await gate.put("clean")
     await t.wait()
     assert log == ["clean"]
+
+
+class TestEnabledInCleanUp:
+    """`breaks(True)` in the clean-up on the way out of a break lets the next one in."""
+
+    async def test_where_it_waits(self):
+        log = []
+
+        async def child():
+            try:
+                await Channel().get()
+            except Break:
+                log.append(break_enabled())
+                try:
+                    with breaks(True):
+                        log.append(break_enabled())
+                        await Channel().get()
+                except Break:
+                    log.append(break_enabled())  # of the second one
+                log.append(break_enabled())
+            return break_enabled()
+
+        t = thread(child)
+        await sync(idle())
+        t.break_()
+        await sync(idle())
+        t.break_()
+        assert await t.join() is True
+        assert log == [False, True, False, False]
+
+    @pytest.mark.parametrize("backed", [False, True])
+    @pytest.mark.rtsync(workers=2, runs=3)
+    async def test_where_it_computes(self, backed):
+        log = []
+
+        def clean_up():
+            try:
+                with breaks(True):
+                    log.append("ready")
+                    while True:
+                        pass
+            except Break:
+                log.append("second")
+
+        async def child():
+            try:
+                await Channel().get()
+            except Break:
+                clean_up()
+
+        def backed_child():
+            try:
+                block_on(Channel().get())
+            except Break:
+                clean_up()
+
+        t = thread(backed_child if backed else child)
+        while not t.waiter:
+            await sleep(0)
+        t.break_()
+        while not log:
+            await sleep(0)
+        t.break_()
+        await t.join()
+        assert log == ["ready", "second"]
+
+    async def test_one_that_is_pending_comes_at_the_beginning(self):
+        log = []
+
+        async def child():
+            try:
+                await Channel().get()
+            except Break:
+                current_thread().break_()
+                log.append("pending")
+                with pytest.raises(Break), breaks(True):
+                    log.append("not begun")
+                log.append("goes on")
+                await sleep(0)
+
+        t = thread(child)
+        await sync(idle())
+        t.break_()
+        await t.join()
+        assert log == ["pending", "goes on"]
+
+    async def test_not_in_a_block_within_that_disables_them(self):
+        gate = Channel()
+
+        async def child():
+            try:
+                await Channel().get()
+            except Break:
+                with breaks(True):
+                    with breaks(False):
+                        await gate.get()
+                    await Channel().get()
+
+        uncaught_exception_handler(lambda thread, error: None)
+        t = thread(child)
+        await sync(idle())
+        t.break_()
+        await sync(idle())
+        t.break_()
+        await sync(idle())
+        assert not t.dead
+        await gate.put("go on")
+        with pytest.raises(Break):
+            await t.join()
+
+    async def test_by_break_enabled(self):
+        async def child():
+            try:
+                await Channel().get()
+            except Break:
+                break_enabled(True)
+                assert break_enabled()
+                await Channel().get()
+
+        uncaught_exception_handler(lambda thread, error: None)
+        t = thread(child)
+        await sync(idle())
+        t.break_()
+        await sync(idle())
+        t.break_()
+        with pytest.raises(Break):
+            await t.join()
+
+    @pytest.mark.parametrize(
+        "wait", [lambda: sync(Channel(), enable_break=True), lambda: Semaphore().wait_enable_break()]
+    )
+    async def test_at_an_operation_that_enables_them(self, wait):
+        async def child():
+            try:
+                await Channel().get()
+            except Break:
+                await wait()
+
+        uncaught_exception_handler(lambda thread, error: None)
+        t = thread(child)
+        await sync(idle())
+        t.break_()
+        await sync(idle())
+        t.break_()
+        with pytest.raises(Break):
+            await t.join()
+
+    async def test_a_break_that_was_handled_is_not_kept(self):
+        seen = []
+
+        async def child():
+            try:
+                await Channel().get()
+            except Break as error:
+                seen.append(weakref.ref(error))
+                break_enabled(True)
+            await sleep(0)  # it was thrown in by the step before
+            gc.collect()
+            return seen[0]()
+
+        t = thread(child)
+        await sync(idle())
+        t.break_()
+        assert await t.join() is None

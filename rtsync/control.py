@@ -52,7 +52,7 @@ from .deadlock import operation
 from .errors import ContractError, ThreadKilled, refuse
 from .evt import Evt, Latch
 from .modes import Modes
-from .waiter import RETRY, not_taken
+from .waiter import RETRY, StandIn, not_taken
 
 if TYPE_CHECKING:
     from .thread import Thread
@@ -376,15 +376,15 @@ class Controlled(Task):
             return
         waiter = self.waiter
         if waiter:
-            if self.can_be_run and self._cleans_up():
+            if self.can_be_run and self.read_blocked(self._cleans_up):
                 return
             try:
-                waiter.pop()
+                claimed = waiter.pop()
             except IndexError:
                 pass
             else:
-                self.value = RETRY
-                self.ready()
+                claimed.value = RETRY
+                claimed.ready()
                 return
         if self._state == ALIVE:
             self._ask_safepoint()
@@ -541,7 +541,7 @@ class Controlled(Task):
 
         The exception that a stopped coroutine handles is the last of the objects that it refers to; no
         attribute gives it. What a coroutine refers to before that is its frame, and the top of that one's
-        stack is what it awaits.
+        stack is what it awaits. (Nobody may resume it meanwhile: see `read_blocked`.)
         """
         coro = self.coro
         while isinstance(coro, (CoroutineType, GeneratorType, AsyncGeneratorType)):
@@ -589,16 +589,16 @@ class Controlled(Task):
         if self.pending == BREAK:
             if not self._breakable():
                 return
-            if self._cleans_up():
+            if self.read_blocked(self._cleans_up):
                 self._unask_safepoint()  # until it goes on
                 return
         try:
-            waiter.pop()
+            claimed = waiter.pop()
         except IndexError:  # somebody else resumes us; on_pending will see to it
             return
-        self.value = RETRY
-        if not self._hold():
-            self.ready()
+        claimed.value = RETRY
+        if claimed is not self or not self._hold():
+            claimed.ready()
 
     def _hold(self) -> bool:
         """If it is to be suspended: mark it so, and whether it was. The thread is ours alone."""
@@ -716,13 +716,59 @@ class Controlled(Task):
         waiter = self.waiter
         if waiter:
             try:
-                waiter.pop()
+                claimed = waiter.pop()
             except IndexError:
                 pass
             else:
-                self.value = RETRY
-                return True
+                claimed.value = RETRY
+                if claimed is self:
+                    return True
+                claimed.ready()  # somebody reads it: it will be found in a queue, or looks itself
+                return False
         return self._unqueue()
+
+    def read_blocked[R](self, read: Callable[[], R]) -> R | None:
+        """``read()``, which looks at its coroutine and calls no code of users', if it is blocked: nobody can
+        resume it meanwhile. Else ``None``. Any OS thread. Takes _lock, and holds it for ``read``.
+
+        Of several readers one comes after the other, by _lock. One that has interrupted another in the same
+        OS thread finds the stand-in of that, and is safe as well."""
+        stand_in = StandIn(self)
+        claimed = False
+        try:
+            with self._lock:
+                waiter: Any = self.waiter
+                # Looked at after the waiter was: an OS-backed thread that must not block claims itself, at
+                # once, and goes on.
+                if not waiter or (self.pending & NO_BLOCK and not self.can_be_run):
+                    return None
+                try:
+                    if type(waiter[0]) is StandIn:
+                        return read()
+                    waiter[0] = stand_in
+                except IndexError:  # it has been claimed
+                    return None
+                try:
+                    return read()
+                finally:
+                    claimed = stand_in.give_back(waiter)
+        finally:
+            if claimed:
+                stand_in.go_on()
+
+    def read_held[R](self, read: Callable[[], R]) -> R | None:
+        """`read_blocked` for one that is suspended outside of a step."""
+        with self._lock:  # who resumes or kills it changes its state under that
+            return read() if self._state == HELD else None
+
+    def read_ready[R](self, read: Callable[[], R]) -> R | None:
+        """`read_blocked` for one that waits for its next step; it goes to the end of the queue."""
+        if not self.can_be_run or self.steady() or not self._unqueue():
+            return None
+        try:
+            return read()
+        finally:
+            self.ready()
 
     def _unqueue(self) -> bool:
         """Take it out of the run queue that it stands in, if it does; whether it did. Any OS thread."""

@@ -1,16 +1,36 @@
 """Who stands where: the text of a deadlock report and of a thread dump.
 
-Nothing is recorded for this while threads run; what a thread waits on is read off its coroutines.
+Nothing is recorded for this while threads run; what a thread waits on is read off its coroutines. But those
+may only be read while nobody can resume them, or the interpreter crashes. So each thread is read in the way
+that fits where it stands:
+
+* blocked: with a stand-in in its waiter (`rtsync.waiter.StandIn`), of which it does not notice anything;
+* suspended: under its lock, without which nobody resumes it;
+* between two steps: taken out of its run queue, and put back at the end of it;
+* in a step, or in code of its own on an OS thread: not at all. The interpreter stops all OS threads for a
+  moment and writes down file, line and name of every call (`faulthandler`, the one part of it that does so;
+  the frames that `sys._current_frames` gives run on while one looks at them);
+* the current thread itself: as it is.
+
+Whoever fits nowhere is on its way from one to the next, and is shown as one that can run. No code of users'
+(the ``__repr__`` of what is waited for) is called before a thread has been let go.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import sys
+import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from scheduler import current_driver
+from scheduler.deterministic import Deterministic
+from scheduler.safepoint import is_our_file
 from scheduler.task import runtimes
 
+from .current import current_or_none
 from .errors import shown
 
 if TYPE_CHECKING:
@@ -31,30 +51,57 @@ outside: set[Any] = set()
 """What may wake somebody in this process although nothing in it runs: places that have not ended."""
 
 
-def stack(thread: Thread) -> list[tuple[Any, str]]:
-    """The frames of a thread, outermost first, each with the name of its function."""
-    found = []
-    part: Any = thread.coro
-    os_thread = None
-    if hasattr(thread, "stack"):  # OS-backed: what its OS thread shows, then the operation it drives
-        part, frame = thread.stack()
-    elif thread.waiter or (os_thread := thread._os_thread()) is None:
-        frame = None
-    else:  # in a step: its coroutines show nothing while they run
-        part, frame = None, sys._current_frames().get(os_thread.ident)
-    while frame is not None:
-        if not _is_own(frame) and frame.f_globals.get("__name__") != "threading":
-            found.append((frame, frame.f_code.co_qualname))
-        elif os_thread is not None and found:  # what the worker does around the step
-            break
-        frame = frame.f_back
-    found.reverse()
-    found.extend(_awaiting(part))
-    return found
+class _Call(NamedTuple):
+    """A call that a thread is in: what is to be known of a frame, which is not kept."""
+
+    own: bool  # one of our functions
+    name: str
+    where: str = ""  # of a user's
+    about: tuple[str, tuple[Any, ...]] | None = None  # of ours: what kind of thing it is about, and what
+
+
+def _call(frame: Any, qualname: str) -> _Call:
+    """``frame`` cannot go on meanwhile."""
+    if _is_own(frame):
+        return _Call(True, qualname, about=_about(frame.f_locals, qualname))
+    code = frame.f_code
+    return _Call(False, qualname, f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}")
+
+
+def _about(local: Any, qualname: str) -> tuple[str, tuple[Any, ...]] | None:
+    """What the function of ours with these variables is about."""
+    if "request" in local:  # of a port
+        return "request", (local["request"],)
+    for subject in ("self", "made"):
+        if subject in local:
+            return "of", (local[subject],)
+    if "one" in local:
+        return "events", tuple(local[evt] for evt in ("one", "two") if evt in local)
+    evts = local.get("evts", local.get("bases"))
+    if evts is None and _name(qualname) == "sync" and "evt" in local:
+        evts = (local["evt"],)
+    return None if evts is None else ("events", tuple(evts))
+
+
+def _what(call: _Call) -> str:
+    """The operation of ours that ``call`` is, and what it is about."""
+    name = _name(call.name)
+    if call.about is None:
+        return name
+    kind, subjects = call.about
+    if kind == "request":
+        return shown(subjects[0])
+    if kind == "of":
+        return f"{name} of {shown(subjects[0])}"
+    return f"{name}({', '.join(shown(evt) for evt in subjects)})"
+
+
+def _is_own(frame: Any) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(_OWN)
 
 
 def _awaiting(part: Any) -> Iterator[tuple[Any, str]]:
-    """The frames of a coroutine and of what it awaits, outermost first."""
+    """The frames of a coroutine and of what it awaits, outermost first. Nobody can resume it meanwhile."""
     while part is not None:
         frame = getattr(part, "cr_frame", None) or getattr(part, "gi_frame", None)
         if frame is None:
@@ -62,10 +109,6 @@ def _awaiting(part: Any) -> Iterator[tuple[Any, str]]:
         # Of the coroutine, not of the code: an operation is called by the name under which users know it.
         yield frame, str(part.__qualname__)
         part = getattr(part, "cr_await", None) or getattr(part, "gi_yieldfrom", None)
-
-
-def _is_own(frame: Any) -> bool:
-    return str(frame.f_globals.get("__name__", "")).startswith(_OWN)
 
 
 def _name(qualname: str) -> str:
@@ -76,7 +119,7 @@ def _name(qualname: str) -> str:
 
 
 def operation(thread: Any) -> str:
-    """The name of the operation that a thread stands in."""
+    """The name of the operation that a thread stands in, which is ours alone, or runs in this OS thread."""
     driver = getattr(thread, "_driver", None)
     name = "block_on"
     named = False
@@ -89,49 +132,169 @@ def operation(thread: Any) -> str:
     return name
 
 
-def _what(frame: Any, qualname: str) -> str:
-    """The operation of ours that runs in ``frame``, and what it is about."""
-    local = frame.f_locals
-    if "request" in local:  # of a port
-        return shown(local["request"])
-    name = _name(qualname)
-    for subject in ("self", "made"):
-        if subject in local:
-            return f"{name} of {shown(local[subject])}"
-    if "one" in local:
-        evts: Any = tuple(local[evt] for evt in ("one", "two") if evt in local)
-    else:
-        evts = local.get("evts", local.get("bases"))
-        if evts is None and name == "sync" and "evt" in local:
-            evts = (local["evt"],)
-    return name if evts is None else f"{name}({', '.join(shown(evt) for evt in evts)})"
+def _awaited(thread: Any) -> list[_Call]:
+    """The calls on the coroutine stack of ``thread``, outermost first. Nobody can resume it meanwhile."""
+    part = thread.coro if thread.can_be_run else thread.operation()
+    return [_call(frame, qualname) for frame, qualname in _awaiting(part)]
 
 
-def describe(thread: Thread, whole: bool = False) -> str:
+def _called_here(thread: Any) -> list[_Call]:
+    """The calls of ``thread``, outermost first, which runs in this OS thread."""
+    found: list[_Call] = []
+    frame: Any = sys._getframe()
+    while frame is not None:
+        if not _is_own(frame):
+            if frame.f_globals.get("__name__") != "threading":
+                found.append(_call(frame, frame.f_code.co_qualname))
+        elif found and thread.can_be_run and _is_loop(frame.f_code.co_filename):
+            break
+        frame = frame.f_back
+    found.reverse()
+    return found
+
+
+def _is_loop(path: str) -> bool:
+    """Whether this is the file of what a worker does around a step."""
+    return path == _WORKER
+
+
+_WORKER: Final = sys.modules["scheduler.worker"].__file__
+
+
+class _Stacks:
+    """What all OS threads were running at one moment, and which threads of ours that was."""
+
+    def __init__(self, threads: list[Any]) -> None:
+        backed = {thread: (thread._mine, thread.waiter) for thread in threads if not thread.can_be_run}
+        before = self._steps()
+        self._calls = dict(_written())
+        # Who makes the same step before and after has made it meanwhile.
+        self._in_step = {
+            task: os_thread for task, os_thread in self._steps().items() if before.get(task) is os_thread
+        }
+        self._backed = backed
+
+    @staticmethod
+    def _steps() -> dict[Any, Any]:
+        return {
+            worker.task: worker.os_thread
+            for runtime in list(runtimes.values())
+            for worker in runtime.workers
+            if worker.task is not None
+        }
+
+    def of(self, thread: Any) -> list[_Call]:
+        """The calls of users' that ``thread``, in a step or OS-backed, was in, outermost first."""
+        os_thread = self._in_step.get(thread) if thread.can_be_run else self._backed[thread][0]
+        found: list[_Call] = []
+        for path, line, name in () if os_thread is None else self._calls.get(os_thread.ident, ()):
+            if not is_our_file(path):
+                if path != threading.__file__:
+                    found.append(_Call(False, name, f"{path}:{line} in {name}"))
+            elif found and thread.can_be_run and _is_loop(path):
+                break
+        found.reverse()
+        return found
+
+    def stood(self, thread: Any) -> bool:
+        """Whether ``thread``, OS-backed and blocked now, was so in the same operation."""
+        return thread.can_be_run or self._backed[thread][1] is thread.waiter
+
+
+def _written() -> Iterator[tuple[int, list[tuple[str, str, str]]]]:
+    """For each OS thread (up to 100, the youngest) its innermost calls (up to 100): file, line, name."""
+    with _unnamed_file() as file:
+        faulthandler.dump_traceback(file, all_threads=True)
+        file.seek(0)
+        text = file.read().decode("ascii", "replace")
+    calls: list[tuple[str, str, str]] = []
+    for line in text.splitlines():
+        if line.startswith(("Thread 0x", "Current thread 0x")):
+            calls = []
+            yield int(line.partition(" 0x")[2].partition(" ")[0], 16), calls
+        elif line.startswith('  File "'):
+            path, _, rest = line[8:].rpartition('", line ')
+            number, _, name = rest.partition(" in ")
+            calls.append((_unescaped(path), number, _unescaped(name)))
+
+
+def _unnamed_file() -> Any:
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("rtsync"), "w+b")
+    import tempfile  # rarely needed, and it takes long
+
+    return tempfile.TemporaryFile()
+
+
+def _unescaped(name: str) -> str:
+    """``name`` with what is not ASCII, for which `faulthandler` writes escapes."""
+    if "\\" not in name or os.sep == "\\":
+        return name
+    return name.encode().decode("unicode_escape", "replace")
+
+
+class _Seen(NamedTuple):
+    """How a thread stands."""
+
+    state: str
+    calls: list[_Call]
+
+
+def _look(thread: Any, stacks: _Stacks) -> _Seen:
+    """How ``thread`` stands. Any OS thread, anywhere."""
+
+    def awaited() -> list[_Call]:
+        return _awaited(thread) if stacks.stood(thread) else []
+
+    def outer() -> list[_Call]:
+        return [] if thread.can_be_run else stacks.of(thread)
+
+    if thread.dead:
+        return _Seen("has ended", [])
+    if thread is current_or_none() and not thread.waiter:
+        return _Seen("", _called_here(thread))
+    if (calls := thread.read_blocked(awaited)) is not None:
+        return _Seen("waits in", outer() + calls)
+    if (calls := thread.read_held(awaited)) is not None:
+        return _Seen("is stopped", outer() + calls)
+    running = thread.running
+    if (calls := _between_steps(thread)) is not None:
+        return _Seen("" if running else "is stopped", calls)
+    return _Seen("" if running else "is stopped", stacks.of(thread))
+
+
+def _between_steps(thread: Any) -> list[_Call] | None:
+    """The calls of ``thread`` if it waits for its next step."""
+
+    def awaited() -> list[_Call]:
+        return _awaited(thread)
+
+    runtime = runtimes.get(thread.key)
+    if not isinstance(runtime, Deterministic):
+        return thread.read_ready(awaited)  # type: ignore[no-any-return]
+    # Where one thing runs at a time, the order of its queues is part of what is to be repeatable; who is in
+    # one of its OS threads has all others standing still.
+    driver = current_driver()
+    return awaited() if thread.can_be_run and driver is not None and driver.home is runtime else None
+
+
+def _describe(thread: Thread, stacks: _Stacks, whole: bool) -> str:
     """One thread: its name, what it waits on, and where in the user's code; ``whole``: all calls that lead
     there, the innermost first."""
-    frames = stack(thread)
-    what, named = "", False
+    seen = _look(thread, stacks)
+    subject: _Call | None = None
     places: list[str] = []
-    for frame, qualname in frames:
-        if not _is_own(frame):
-            places.append(
-                f"\n    at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
-            )
-            what, named = "", False
-        elif not named:
-            what = _what(frame, qualname)
-            named = not _is_between(qualname)
-    if thread.dead:
-        state = "has ended"
-    elif not thread.running:
-        state = "is stopped" + (f" in {what}" if what else "")
-    elif what:
-        state = f"waits in {what}" if thread.waiter else f"is in {what}"
-    else:
-        state = "can run" if frames else "has no coroutine stack"
+    for call in seen.calls:
+        if not call.own:
+            places.append(f"\n    at {call.where}")
+            subject = None
+        elif subject is None or _is_between(subject.name):
+            subject = call
+    state = seen.state
+    if subject is not None:
+        state = {"": "is", "is stopped": "is stopped"}.get(state, "waits") + " in " + _what(subject)
     places.reverse()
-    return f"  thread {thread.name}: {state}" + "".join(places if whole else places[:1])
+    return f"  thread {thread.name}: {state or 'can run'}" + "".join(places if whole else places[:1])
 
 
 def _threads(runtime: Runtime) -> list[Thread]:
@@ -141,7 +304,9 @@ def _threads(runtime: Runtime) -> list[Thread]:
 
 def deadlock_report(runtime: Runtime) -> str:
     """All threads of ``runtime``, for `Deadlock`."""
-    lines = [describe(thread) for thread in _threads(runtime)]
+    threads = _threads(runtime)
+    stacks = _Stacks(threads)
+    lines = [_describe(thread, stacks, whole=False) for thread in threads]
     return (
         "run: the main thread waits for something that can never happen; nothing in the process can wake any "
         f"of its {len(lines)} thread(s):\n" + "\n".join(lines)
@@ -153,13 +318,17 @@ def thread_dump() -> str:
     in the user's code that have led there, the innermost first.
 
     In any OS thread, with or without a runtime, and in signal handlers. The threads go on meanwhile, so what
-    runs is seen at slightly different moments.
+    runs is seen at slightly different moments. None notices: who is blocked stays so and keeps its place in
+    every queue; only who waits for its next step goes to the end of the run queue. Of OS threads that run,
+    up to 100 are shown with their calls, of each the innermost 100.
     Source: SPEC §9; Java's thread dump.
     """
     parts = []
     for runtime in list(runtimes.values()):
         if hasattr(runtime, "root"):
-            threads = _threads(runtime)
-            parts.append(f"runtime {runtime.name}: {len(threads)} thread(s)")
-            parts.extend(describe(thread, whole=True) for thread in threads)
+            with runtime.os_threads.one_more():  # or who is taken out of a queue looks like a deadlock
+                threads = _threads(runtime)
+                stacks = _Stacks(threads)
+                parts.append(f"runtime {runtime.name}: {len(threads)} thread(s)")
+                parts.extend(_describe(thread, stacks, whole=True) for thread in threads)
     return "\n".join(parts) if parts else "no runtime"

@@ -42,10 +42,9 @@ class OsThread(Thread):
     def _os_thread(self) -> Any:
         return self._mine
 
-    def stack(self) -> tuple[Any, Any]:
-        """The coroutine of the operation it is in, and its innermost Python frame."""
-        frame = None if self._mine is None else sys._current_frames().get(self._mine.ident or 0)
-        return (None if self._driver is None else self._driver.op), frame
+    def operation(self) -> Any:
+        """The coroutine of the operation it is in, or was in last."""
+        return None if self._driver is None else self._driver.op
 
     def ready(self) -> None:
         self._threads.ready(self)
@@ -57,11 +56,14 @@ class OsThread(Thread):
         waiter = self.waiter
         if waiter:
             try:
-                waiter.pop()
+                claimed = waiter.pop()
             except IndexError:
                 return False
-            self.value = RETRY
-            return True
+            claimed.value = RETRY
+            if claimed is self:
+                return True
+            claimed.ready()  # see Controlled.seize
+            return False
         return bool(self._threads.unqueue(self))
 
     def on_parked(self) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from . import asyncgens
@@ -113,6 +114,15 @@ class OsThreads:
             last = not self.active
         if last:
             self.runtime.nudge()  # the workers may be idle already: is this a deadlock?
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """For the block, somebody counts as running who may be about to make a thread ready."""
+        self.thaw()
+        try:
+            yield
+        finally:
+            self.freeze()
 
     def freeze(self) -> None:
         """A thread is about to be stopped inside its own code. In its OS thread."""

@@ -40,7 +40,7 @@ from .spawn import is_async
 from .sync import sync
 from .thread import Thread, new_thread
 from .thread_group import ThreadGroup
-from .waiter import NOT_READY, WaitQueue, wake_all
+from .waiter import NOT_READY, RETRY, WaitQueue, wake_all
 
 if TYPE_CHECKING:
     from .aio.background import Background
@@ -419,8 +419,12 @@ class Runtime(scheduler.Runtime):
             self._stranded.set(Deadlock(report))
             return
         try:
-            waiter.pop()  # type: ignore[union-attr]
+            claimed = waiter.pop()  # type: ignore[union-attr]
         except IndexError:
+            return
+        if claimed is not main:  # somebody reads it, and may do other things: look again when all is idle
+            claimed.value = RETRY
+            claimed.ready()
             return
         main.raise_in(Deadlock(report))
 

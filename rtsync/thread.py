@@ -307,19 +307,19 @@ class Thread(Controlled, BaseEvt):
             waiter = mail.receiver
             if waiter:
                 try:
-                    waiter.pop()  # ourselves
+                    task = waiter.pop()  # ourselves, or who stands in for us
                 except IndexError:  # claimed by another since
                     task = mail.put(value, lock)
                 else:
-                    self.value = value
+                    task.value = value
                     lock.release()
                     # The usual case of `Task.ready`, written out: the calls cost 4% of a round trip. A thread
                     # whose `ready` is another one has no worker.
-                    worker = self.worker
+                    worker = task.worker
                     if worker is not None and worker.seated._is_owned() and not worker.next:
-                        worker.next.append(self)
+                        worker.next.append(task)
                     else:
-                        self.ready()
+                        task.ready()
                     return None
             elif waiter is None and mail.watcher is None:
                 mail.items.append(value)

@@ -43,6 +43,57 @@ def not_taken(value: Any) -> None:
         value.give_back()
 
 
+class StandIn:
+    """What stands in a waiter in place of its thread while somebody reads the coroutine of that.
+
+    A coroutine that is resumed while another OS thread reads its frame makes the interpreter crash. So who
+    wants to read puts this into the waiter first (an assignment to its one item, which fails if it has been
+    claimed). A claimant who comes meanwhile claims this: whatever it does, leave a value and make ready, is
+    passed on when the reader has finished, a few microseconds later. If nobody came, the thread is back in
+    its waiter and has lost nothing, neither an operation nor its place in a queue. Who claims the waiter of
+    a thread that it knows already must therefore look at what it got.
+    """
+
+    __slots__ = ("_first", "_thread", "value")
+
+    # For those who put a task that they have claimed into a queue themselves: this one they may not.
+    key = 0
+    queues = False
+    worker = None
+
+    def __init__(self, thread: Any) -> None:
+        self._thread = thread
+        self._first = [None]  # taken by the first of the two, the claimant and the reader, who is done
+        self.value: Any = None
+
+    def ready(self) -> None:
+        """By the claimant, as of the thread itself. Any OS thread."""
+        if self._is_last():
+            self.go_on()
+
+    ready_last = inject = ready
+
+    def give_back(self, waiter: Any) -> bool:
+        """The reader has finished; whether it has to have the thread `go_on`, who was claimed meanwhile."""
+        try:
+            waiter[0] = self._thread
+        except IndexError:
+            return self._is_last()
+        return False
+
+    def _is_last(self) -> bool:
+        try:
+            self._first.pop()
+        except IndexError:
+            return True
+        return False
+
+    def go_on(self) -> None:
+        """Let the thread go on with what it was given. By the last of the two."""
+        self._thread.value = self.value
+        self._thread.ready()
+
+
 SPARE: Final = 32
 """How many dead entries may stay where they hold nothing but themselves."""
 

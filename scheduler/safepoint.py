@@ -227,7 +227,12 @@ def interruptible(frame: Any, task: Any) -> bool:
 
 def is_ours(code: CodeType) -> bool:
     """Whether ``code`` is the library's own."""
-    return code.co_filename.startswith(tuple(_own_folders))
+    return is_our_file(code.co_filename)
+
+
+def is_our_file(path: str) -> bool:
+    """Whether the library's own code is in the file ``path``."""
+    return path.startswith(tuple(_own_folders))
 
 
 def comes_back_to(frame: Any, task: Any) -> CodeType | None:

@@ -753,3 +753,46 @@ class TestEnabledInCleanUp:
         await sync(idle())
         t.break_()
         assert await t.join() is None
+
+
+def test_a_break_for_who_is_resumed_in_the_clean_up_after_another_at_that_moment(script):
+    # Whether it is in such a clean-up is read off its coroutine, which must not run meanwhile.
+    done = script(
+        """
+        import rtsync, threading
+
+        async def main():
+            rtsync.uncaught_exception_handler(lambda thread, error: None)
+            ch, stop = rtsync.Channel(), []
+
+            async def cleans():
+                try:
+                    await rtsync.sleep(1000)
+                finally:
+                    while True:
+                        await ch.get()
+
+            threads = [rtsync.thread(cleans) for _ in range(3)]
+            await rtsync.sync(rtsync.idle())
+            for t in threads:
+                t.break_()
+
+            def breaks():
+                while not stop:
+                    for t in threads:
+                        t.break_()
+
+            os_threads = [threading.Thread(target=breaks) for _ in range(2)]
+            for os_thread in os_threads:
+                os_thread.start()
+            for _ in range(3000):
+                await ch.put(1)
+            stop.append(True)
+            for os_thread in os_threads:
+                await rtsync.to_os_thread(os_thread.join)
+            print(*(t.dead for t in threads))
+
+        rtsync.run(main, workers=2)
+        """
+    )
+    assert done.stdout == "False False False\n"

@@ -6,7 +6,22 @@ import threading
 
 import pytest
 
-from rtsync import Channel, Semaphore, block_on, current_thread, idle, run, sleep, sync, thread, thread_dump
+from rtsync import (
+    Break,
+    Channel,
+    Semaphore,
+    block_on,
+    current_thread,
+    idle,
+    nack_guard,
+    never,
+    receive,
+    run,
+    sleep,
+    sync,
+    thread,
+    thread_dump,
+)
 
 HERE = r"test_thread_dump\.py:\d+ in "
 
@@ -28,7 +43,7 @@ async def test_it_shows_what_a_thread_waits_on_and_all_calls_that_lead_there():
     thread(outer, name="Tom")
     thread(lambda: block_on(outer()), name="Jerry")
     await sync(idle())
-    for name in ("Tom", "Jerry"):
+    for name in ("Tom", "Jerry"):  # two dumps: the first has changed nothing
         assert re.fullmatch(
             rf"  thread {name}: waits in Channel\.get of {re.escape(repr(ch))}\n"
             rf"    at .*{HERE}.*inner\n    at .*{HERE}.*outer(\n    at .*{HERE}.*lambda>)?",
@@ -107,6 +122,140 @@ def test_any_os_thread_may_ask_for_it_also_a_signal_handler():
     finally:
         signal.signal(signal.SIGUSR1, old)
     assert "runtime rtsync: 1 thread(s)" in dumps[-1]
+
+
+# -- the threads go on meanwhile -----------------------------------------------------------------
+
+
+async def test_who_is_blocked_keeps_its_place_in_the_queue():
+    sem, order = Semaphore(), []
+
+    async def waits(name):
+        await sem.wait()
+        order.append(name)
+
+    for name in ("first", "second"):
+        thread(waits, name)
+        await sync(idle())
+    thread_dump()
+    for _ in range(2):
+        sem.post()
+        await sync(idle())
+    assert order == ["first", "second"]
+
+
+async def test_no_operation_is_given_up_for_it():
+    nacks = []
+
+    def guarded(nack):
+        nacks.append(nack)
+        return never
+
+    t = thread(lambda: block_on(sync(nack_guard(guarded))))
+    await sync(idle())
+    thread_dump()
+    await sync(idle())
+    assert len(nacks) == 1
+    assert await sync(nacks[0], timeout=0) is None
+    t.kill()
+
+
+CHANNEL, SEMAPHORE = Channel(), Semaphore()
+CLAIMS = {
+    "a partner at a channel": (CHANNEL.get, lambda t: sync(CHANNEL.put_evt(1), timeout=0), 1),
+    "a semaphore": (SEMAPHORE.wait, lambda t: SEMAPHORE.post(), None),
+    "a message": (receive, lambda t: t.send(1), 1),
+    "a break": (lambda: sync(never), lambda t: t.break_(), Break),
+}
+
+
+@pytest.mark.parametrize("backed", [False, True], ids=["coroutine", "OS-backed"])
+@pytest.mark.parametrize("what", CLAIMS)
+async def test_who_is_claimed_while_it_is_read_goes_on_after_that(what, backed):
+    operation, claim, expected = CLAIMS[what]
+    log = []
+
+    async def waits():
+        try:
+            log.append(await operation())
+        except Break as error:
+            log.append(error)
+
+    t = thread((lambda: block_on(waits())) if backed else waits)
+    await sync(idle())
+
+    def read():
+        claimed = claim(t)
+        if claimed is not None and hasattr(claimed, "send"):
+            with pytest.raises(StopIteration):
+                claimed.send(None)
+        assert not log
+        return "read"
+
+    assert t.read_blocked(read) == "read"
+    await t.wait()
+    assert log == [expected] if not isinstance(expected, type) else isinstance(log[0], expected)
+
+
+@pytest.mark.parametrize("backed", [False, True], ids=["coroutine", "OS-backed"])
+async def test_nobody_may_run_who_is_being_read(backed):
+    sem = Semaphore()
+    t = thread((lambda: block_on(sem.wait())) if backed else sem.wait)
+    await sync(idle())
+    assert t.read_blocked(t.seize) is False
+    await sync(idle())  # it has begun its operation anew
+    sem.post()
+    await t.join()
+
+
+async def test_a_dump_in_the_middle_of_another_shows_who_is_just_being_read():
+    t = thread(Channel().get, name="Tom")
+    await sync(idle())
+    assert "Tom: waits in Channel.get" in t.read_blocked(lambda: of("Tom"))
+    await sync(idle())
+    assert "Tom: waits in Channel.get" in of("Tom")
+
+
+def test_in_the_middle_of_traffic_the_interpreter_does_not_crash(script):
+    done = script(
+        """
+        import rtsync, signal, threading
+
+        MANY = 400
+        dumps = []
+
+        def often():
+            while len(dumps) < MANY:
+                dumps.append(rtsync.thread_dump())
+
+        async def main():
+            ch, sem = rtsync.Channel(), rtsync.Semaphore()
+
+            async def pings():
+                while len(dumps) < MANY:
+                    sem.post()
+                    await sem.wait()
+                    await rtsync.sleep(0)
+
+            for _ in range(3):
+                rtsync.thread(pings)
+            rtsync.thread(often)
+            os_thread = threading.Thread(target=often)
+            os_thread.start()
+            while len(dumps) < MANY:
+                rtsync.thread(ch.put, 1)
+                await ch.get()
+                await rtsync.sync(sem, ch, timeout=0)
+            await rtsync.to_os_thread(os_thread.join)
+
+        signal.signal(signal.SIGALRM, lambda *_: dumps.append(rtsync.thread_dump()))
+        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+        rtsync.run(main, workers=2)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print("went on")
+        """
+    )
+    assert done.stdout == "went on\n"
 
 
 async def test_a_thread_is_in_the_dump_under_its_name():

@@ -49,7 +49,7 @@ from .breaks import SCOPE, Break, Breaks, break_error, check_kind, handled
 from .current import current_or_none
 from .custodian import Custodian, current_custodian_or_none
 from .deadlock import operation
-from .errors import ContractError, ThreadKilled, refuse
+from .errors import ContractError, SchedulerError, ThreadKilled, refuse
 from .evt import Evt, Latch
 from .modes import Modes
 from .waiter import RETRY, StandIn, not_taken
@@ -195,7 +195,8 @@ class Controlled(Task):
         """End it where it stands. When this returns it is dead, or sits in a call into C, after which it
         executes nothing more of its own. Its ``finally`` blocks run. Killing a dead thread does nothing;
         killing oneself does not return. A thread made with ``suspend_to_kill`` is only suspended.
-        ``ContractError`` unless the current custodian solely manages it.
+        ``ContractError`` unless the current custodian solely manages it; `SchedulerError` if it computes
+        and there are no safepoints to be had (`scheduler.safepoint`): it dies at its next operation then.
 
         Source: Racket Reference, ``kill-thread``."""
         self._check_authority("kill")
@@ -204,7 +205,8 @@ class Controlled(Task):
     def suspend(self) -> None:
         """Stop it where it stands, until `resume`. When this returns it takes no step and completes no
         operation. Suspending a suspended or dead thread does nothing; suspending oneself returns after the
-        resumption. ``ContractError`` unless the current custodian solely manages it.
+        resumption. ``ContractError`` unless the current custodian solely manages it; `SchedulerError` as for
+        `kill`: it stops at its next operation then.
 
         Source: Racket Reference, ``thread-suspend``."""
         self._check_authority("suspend")
@@ -212,11 +214,13 @@ class Controlled(Task):
 
     def _suspend(self) -> None:
         with self._lock:
-            if self._state >= RESULT or self.pending & SUSPEND:
+            if self._state >= HELD:
                 return
-            self.pending |= SUSPEND
-            rare = self._rarely()
-            happened, rare.suspend_evt, rare.resume_evt = rare.suspend_evt, None, None
+            happened = None
+            if not self.pending & SUSPEND:  # else another one who asked for it could not, or cannot yet
+                self.pending |= SUSPEND
+                rare = self._rarely()
+                happened, rare.suspend_evt, rare.resume_evt = rare.suspend_evt, None, None
         if happened is not None:
             happened.set(self)
         me = current_or_none()
@@ -392,7 +396,10 @@ class Controlled(Task):
     def poke_break(self) -> None:
         """If a break is pending and breaks are enabled again: it is to be raised soon, but not just here."""
         if self.pending & BREAK:
-            self._poke()
+            try:
+                self._poke()
+            except SchedulerError:  # at the next operation then
+                pass
             if not self._breaks_enabled():
                 self._unask_safepoint()  # until they are
 
@@ -460,7 +467,7 @@ class Controlled(Task):
         thread is on the way out of another. In the thread itself."""
         if self.pending & BREAK and self._breakable():
             if self._handles_break(sys.exception()):
-                self._ask_safepoint()
+                self._ask_safepoint_if_possible()
                 return
             error = self._take_break()
             if error is not None:
@@ -482,7 +489,7 @@ class Controlled(Task):
             kind, rare.kind = rare.kind, None
             asked, rare.asked = rare.asked, False
         if asked:
-            safepoints.unwant(self)
+            safepoints.update(self)
         return [kind]
 
     def raise_in(self, error: BaseException) -> None:
@@ -502,7 +509,7 @@ class Controlled(Task):
             return self._killing()
         if not parked:
             if self.pending & BREAK and self._breakable():
-                self._ask_safepoint()
+                self._ask_safepoint_if_possible()
             return None
         if self.pending & RAISE:
             with self._lock:
@@ -513,7 +520,7 @@ class Controlled(Task):
         if self.pending & BREAK and self._breakable():
             if not self._cleans_up():
                 return self._take_break()
-            self._ask_safepoint()  # the clean-up may end, and the thread compute
+            self._ask_safepoint_if_possible()  # the clean-up may end, and the thread compute
         if self.pending & NO_BLOCK:
             return self._refusal()
         return None
@@ -608,7 +615,7 @@ class Controlled(Task):
             self._state = HELD
             if self._rare is not None and self._rare.asked:
                 self._rare.asked = False
-                safepoints.unwant(self)
+                safepoints.update(self)
             if self.can_be_run and _is_unbegun(self.coro):
                 # If nobody ever resumes it, its end is not that somebody forgot to await it.
                 unbegun = weakref.finalize(self, self.coro.close)
@@ -643,18 +650,31 @@ class Controlled(Task):
                 self._state = FROZEN
                 asked, rare.asked = rare.asked, False
             if asked:  # it has been reached
-                safepoints.unwant(self)
+                safepoints.update(self)
             if not self.runtime.freeze(self, rare.thaw):
                 self._state = ALIVE
                 break
 
     def _ask_safepoint(self) -> None:
-        """Have `at_safepoint` called until it is acknowledged, or the thread has ended."""
+        """Have `at_safepoint` called until it is acknowledged, or the thread has ended. `SchedulerError`, and
+        nothing has changed, if there is no way to do so."""
+        safepoints.prepare()
         with self._lock:
             rare = self._rarely()
             if self._state < RESULT and not rare.asked:
                 rare.asked = True
-                safepoints.want(self)
+                safepoints.update(self)
+
+    def _ask_safepoint_if_possible(self) -> None:
+        """`_ask_safepoint`, by who can do nothing if that fails: it is told at its next operation."""
+        try:
+            self._ask_safepoint()
+        except SchedulerError:
+            pass
+
+    def is_asked_for(self) -> bool:
+        """See `scheduler.safepoint`."""
+        return self._rare is not None and self._rare.asked
 
     def _unask_safepoint(self) -> None:
         """Take back `_ask_safepoint`, if it was for a break."""
@@ -664,7 +684,7 @@ class Controlled(Task):
             rare = self._rarely()
             asked, rare.asked = rare.asked, False
         if asked:
-            safepoints.unwant(self)
+            safepoints.update(self)
 
     def _corner(self) -> None:
         """It seems to sit in a call into C: see to it that it comes no further than that. If it is in an
@@ -855,10 +875,14 @@ def kill_all(threads: list[Any], really: bool = False) -> None:
         for target in targets:
             if target.steady() and not target._in_step():
                 target._leave_modes()  # blocked in uninterruptible mode, of which there will be no end
-    if _in_atomic(me):
-        _settle_later(targets, held, KILL, me)
-    else:
-        _settle_now(targets, held, KILL, me)
+    try:
+        if _in_atomic(me):
+            _settle_later(targets, held, KILL, me)
+        else:
+            _settle_now(targets, held, KILL, me)
+    except SchedulerError:  # some of them compute on; but the caller goes, too
+        if not myself:
+            raise
     if myself:
         with me._lock:
             me.pending |= KILL
@@ -933,15 +957,21 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
         # Two kill each other: neither waits for the other.
         if me is not None and me.pending & KILL and not me.steady():
             for target in targets:
-                target._ask_safepoint()
+                target._ask_safepoint_if_possible()
             raise me._killing()
         passed = monotonic() - start
         if not asked:
             if passed > _COOPERATIVE:
-                asked = True
-                start = monotonic()  # from here on it has a chance to notice
-                for target in targets:
-                    target._ask_safepoint()
+                try:
+                    for target in targets:
+                        target._ask_safepoint()
+                except SchedulerError:
+                    # They stop at their next operation all the same. Who has asked is to know if that is far.
+                    if passed > _PATIENCE:
+                        raise
+                else:
+                    asked = True
+                    start = monotonic()  # from here on it has a chance to notice
         elif passed > _PATIENCE or (passed > _IN_C and all(target._sits_in_c() for target in targets)):
             for target in targets:
                 target._corner()

@@ -17,7 +17,7 @@ from scheduler import NoRuntime, nested, published, shared
 
 from .current import current_or_none
 from .env import Env, EnvBlock, change_env, current_env
-from .errors import ContractError, ShutDown, check_at_most_one, refuse
+from .errors import ContractError, SchedulerError, ShutDown, check_at_most_one, refuse
 from .evt import Evt, Latch
 
 FEW: Final = 1024
@@ -170,8 +170,14 @@ class Custodian(EnvBlock):
                 # Threads first: they are not to see what they use being closed. The calling one last.
                 turn = 2 if member is me else 0 if hasattr(member, "pending") else 1
                 doomed.setdefault((turn, member.end_all), []).append(member)
+        failed = None
         for (_, end_all), members in sorted(doomed.items(), key=lambda item: item[0][0]):
-            end_all(members)
+            try:
+                end_all(members)
+            except SchedulerError as error:  # a thread that computes cannot be stopped; see to the others
+                failed = error
+        if failed is not None:
+            raise failed
 
     def managed_list(self) -> list[Any]:
         """What it manages itself now, boxes excepted, and its subordinate custodians.

@@ -282,7 +282,7 @@ class Thread(Controlled, BaseEvt):
             if rare is not None:
                 rare.asked = False
         if asked:
-            safepoints.unwant(self)
+            safepoints.update(self)
         if waiters is not None:
             self._wake(waiters)
         if rare is not None and rare.dead_evt is not None:

@@ -40,7 +40,7 @@ import os
 import sys
 import threading
 from collections import deque
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from .errors import SchedulerError
@@ -62,6 +62,10 @@ give_way = getattr(os, "sched_yield", lambda: sleep(0))
 PERIOD = 0.001
 """Seconds between two looks at those who have not come to their gates, and at what the waiting task is asked
 for itself."""
+
+
+PATIENCE = 2.0
+"""Seconds for which the owner waits for those who cannot be stopped because no safepoints are to be had."""
 
 
 class _Entrant:
@@ -169,14 +173,20 @@ class PlaceLock:
             give_way()
             if not self._awaited:
                 return True
+        start = monotonic()
         while self._awaited:
             if self._bell.acquire(timeout=PERIOD):
                 continue  # it may be an old one
             if interruptible and task.wanted():
                 self.leave(task)
                 return False
-            for worker in list(self._awaited):
-                self._press(worker)
+            try:
+                for worker in list(self._awaited):
+                    self._press(worker)
+            except SchedulerError:  # they cannot be stopped; but they may come by themselves
+                if interruptible and monotonic() - start > PATIENCE:
+                    self.leave(task)
+                    raise
         if self._asked:
             with self._lock:
                 if self.owner is task:  # else the runtime has ended meanwhile
@@ -197,7 +207,9 @@ class PlaceLock:
             if worker not in self._awaited:  # it has come, or the gates have been opened by the runtime's end
                 return
             if worker not in self._asked:
-                safepoints.want(worker)
+                safepoints.prepare()
+                self._asked[worker] = None
+                safepoints.update(worker)
             elif code is None:
                 where = None
             elif self._asked[worker] != where:
@@ -240,7 +252,11 @@ class PlaceLock:
         """Turn their safepoints off. Holds the lock."""
         for worker in workers:
             del self._asked[worker]
-            safepoints.unwant(worker)
+            safepoints.update(worker)
+
+    def asks(self, worker: Worker) -> bool:
+        """Whether safepoints are on for ``worker``."""
+        return worker in self._asked
 
     def waits(self, task: Any) -> bool:
         """Whether ``task`` waits for its turn to be alone."""

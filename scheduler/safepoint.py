@@ -3,7 +3,8 @@
 While somebody wants something of a running task, `sys.monitoring` events (every jump, every start of a
 function) are on, for the whole process; the callback looks whether the task that runs in
 its own OS thread is asked for and whether it is interruptible here, and if so calls its ``at_safepoint``,
-which may raise or block. When no request is outstanding the events are off and cost nothing.
+which may raise or block. When no request is outstanding the events are off and cost nothing. The tool id that
+this takes is ours from the first request on.
 
 A task is interruptible in users' code, where no code of ours is on its stack above the worker's loop save for
 functions marked `transparent`, which call users' code and hold no lock, nor code of a few modules of the
@@ -36,6 +37,7 @@ _JUMPS = frozenset(opmap[name] for name in ("JUMP_BACKWARD", "JUMP_FORWARD"))
 # Where an exception is on the stack, but not yet being handled: another one would go past the handler.
 _HANDLER_HEADS = frozenset(opmap[name] for name in ("PUSH_EXC_INFO", "CLEANUP_THROW"))
 _TOOLS = (4, 3)  # the ids that have no conventional owner
+_NAME = "rtsync"
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 # The interpreter drops what is raised in the callbacks of weak references; and a condition variable that is
@@ -53,6 +55,9 @@ _own_folders: list[str] = [_OWN]
 
 class Interruptible(Protocol):
     """What may be asked for: a task, or a worker whatever it runs."""
+
+    def is_asked_for(self) -> bool:
+        """Whether it is, now. Any OS thread; who changes that calls `_Safepoints.update`."""
 
     def at_safepoint(self) -> None:
         """Do what is wanted: return, raise, or block. In the task's own OS thread, in a user's frame."""
@@ -83,81 +88,104 @@ def own_folder(path: str) -> None:
 
 
 class _Safepoints:
-    """The outstanding requests of the process."""
+    """Who is asked for in this process.
+
+    There is no lock. A signal handler or finalizer may ask for one thread in the middle of our asking for
+    another, and wait until that has come; and who comes may have to take back what was asked of it first. So
+    everything is done by single operations on dictionaries and on the monitoring, each of which may be
+    repeated: who changes something *looks whether it holds after that*, and does it again if not. Whatever is
+    put in between by others, who comes last has looked last.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted: dict[Interruptible, int] = {}  # how many ask for it
-        self._cornered: dict[Interruptible, set[CodeType]] = {}
-        self._thorough: set[Interruptible] = set()  # cornered, with all other code watched as well
-        self._tool: int | None = None
+        self._wanted: dict[Interruptible, None] = {}
+        # By task and the identity of the code: the code, and whether all other code is watched as well.
+        self._cornered: dict[tuple[Interruptible, int], tuple[CodeType, bool]] = {}
+        self._tool: dict[str, int] = {}  # the one that we have, for good: whoever enters it first decides
 
-    def want(self, task: Interruptible) -> None:
-        """Have ``task.at_safepoint()`` called at its safepoints until `unwant`, as often as it gets there."""
-        with self._lock:
-            self._wanted[task] = self._wanted.get(task, 0) + 1
-            if self._tool is None:
-                self._on()
-            elif task not in self._cornered:
-                _monitoring.set_events(self._tool, _EVENTS)
+    def prepare(self) -> int:
+        """Have what it takes to ask for somebody: the id of our monitoring tool. To be called before one
+        does; `SchedulerError`, with nothing changed, if there is none left."""
+        tool = self._tool.get(_NAME)
+        if tool is not None:
+            return tool
+        for tool in _TOOLS:
+            try:
+                _monitoring.use_tool_id(tool, _NAME)
+            except ValueError:
+                if _monitoring.get_tool(tool) != _NAME:  # else somebody is preparing at this very moment
+                    continue
+            break
+        else:
+            raise SchedulerError(
+                "safepoint: a thread that computes cannot be stopped before its next operation, because both "
+                "free sys.monitoring tool ids (3 and 4) are taken"
+            )
+        for events, callback in (
+            (_monitoring.events.JUMP, self._callback),
+            (_monitoring.events.PY_START, self._callback),
+            (_monitoring.events.INSTRUCTION, self._at_instruction),
+            (_monitoring.events.PY_RESUME, self._at_resumption),
+        ):
+            _monitoring.register_callback(tool, events, callback)
+        return self._tool.setdefault(_NAME, tool)
 
-    def unwant(self, task: Interruptible) -> None:
-        """Take back one `want`."""
-        with self._lock:
-            count = self._wanted.get(task, 0) - 1
-            if count > 0:
-                self._wanted[task] = count
-                return
-            self._wanted.pop(task, None)
-            self._thorough.discard(task)
-            for code in self._cornered.pop(task, ()):
-                if self._tool is not None and not any(code in codes for codes in self._cornered.values()):
-                    _monitoring.set_local_events(self._tool, code, 0)
-            if not self._wanted and self._tool is not None:
-                self._off()
+    def update(self, task: Interruptible) -> None:
+        """``task.is_asked_for()`` has changed: from now on ``task.at_safepoint()`` is called at its
+        safepoints, or is not any more. After `prepare`. Any OS thread, anywhere."""
+        while True:
+            asked = task.is_asked_for()
+            if not asked:
+                self._wanted.pop(task, None)
+                self._uncorner(task)
+            elif task not in self._wanted:
+                self._uncorner(task)  # it was cornered in another place
+                self._wanted[task] = None
+            if task.is_asked_for() == asked:
+                break
+        self._agree()
 
     def corner(self, task: Interruptible, code: CodeType, thorough: bool = False) -> None:
         """``task`` sits in a call into C made from ``code``: stop it at its next bytecode there, and unless
-        ``thorough`` spare all other code meanwhile. After a `want`, of which `unwant` takes back both."""
-        with self._lock:
-            if self._tool is None or task not in self._wanted:
+        ``thorough`` spare all other code meanwhile. Until it is asked for no more."""
+        if task not in self._wanted:
+            return
+        self._cornered[task, id(code)] = code, thorough
+        self._agree_in(code)
+        if task not in self._wanted:
+            self._uncorner(task)
+        self._agree()
+
+    def _uncorner(self, task: Interruptible) -> None:
+        for key in self._cornered.copy():
+            if key[0] is task and (entry := self._cornered.pop(key, None)) is not None:
+                self._agree_in(entry[0])
+
+    def _agree(self) -> None:
+        """Watch all code, or none."""
+        tool = self._tool.get(_NAME)
+        if tool is None:
+            return
+        while True:
+            # Copies, which are made in one go.
+            spared = dict.fromkeys((task for task, _ in self._cornered.copy()), True)
+            for (task, _), (_, thorough) in self._cornered.copy().items():
+                if thorough:
+                    spared[task] = False
+            events = 0 if all(spared.get(task, False) for task in self._wanted.copy()) else _EVENTS
+            if _monitoring.get_events(tool) == events:
                 return
-            self._cornered.setdefault(task, set()).add(code)
-            _monitoring.set_local_events(self._tool, code, _monitoring.events.INSTRUCTION)
-            if thorough:
-                self._thorough.add(task)
-            if not self._thorough and self._wanted.keys() == self._cornered.keys():
-                _monitoring.set_events(self._tool, 0)
+            _monitoring.set_events(tool, events)
 
-    def _on(self) -> None:
-        """Holds _lock."""
-        for tool in _TOOLS:
-            try:
-                _monitoring.use_tool_id(tool, "rtsync")
-            except ValueError:
-                continue
-            break
-        else:
-            raise SchedulerError("safepoint: both free sys.monitoring tool ids (3 and 4) are taken")
-        self._tool = tool
-        self._register(self._callback, self._at_instruction, self._at_resumption)
-        _monitoring.set_events(tool, _EVENTS)
-
-    def _off(self) -> None:
-        """Holds _lock."""
-        assert self._tool is not None
-        _monitoring.set_events(self._tool, 0)
-        self._register(None, None, None)
-        _monitoring.free_tool_id(self._tool)
-        self._tool = None
-
-    def _register(self, call: Any, at_instruction: Any, at_resumption: Any) -> None:
-        """Holds _lock."""
-        assert self._tool is not None
-        _monitoring.register_callback(self._tool, _monitoring.events.JUMP, call)
-        _monitoring.register_callback(self._tool, _monitoring.events.PY_START, call)
-        _monitoring.register_callback(self._tool, _monitoring.events.INSTRUCTION, at_instruction)
-        _monitoring.register_callback(self._tool, _monitoring.events.PY_RESUME, at_resumption)
+    def _agree_in(self, code: CodeType) -> None:
+        """Watch each instruction of ``code``, or not."""
+        tool = self._tool[_NAME]
+        while True:
+            cornered = any(other is code for other, _ in self._cornered.copy().values())
+            events = _monitoring.events.INSTRUCTION if cornered else 0
+            if _monitoring.get_local_events(tool, code) == events:
+                return
+            _monitoring.set_local_events(tool, code, events)
 
     def _at_instruction(self, code: CodeType, offset: int) -> None:
         mine = current_driver()
@@ -167,7 +195,7 @@ class _Safepoints:
         if mine.task not in self._wanted:
             return
         opcodes = code.co_code
-        if code in self._cornered.get(mine.task, ()):
+        if (mine.task, id(code)) in self._cornered:
             stop = opcodes[offset] not in _HANDLER_HEADS
         else:
             while opcodes[offset] == EXTENDED_ARG:

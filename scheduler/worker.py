@@ -371,6 +371,10 @@ class Worker:
         if self.runtime.place_lock.left_to_owner(self):
             self.gate.acquire()
 
+    def is_asked_for(self) -> bool:
+        """See `scheduler.safepoint`."""
+        return self.runtime.place_lock.asks(self)
+
     def at_safepoint(self) -> None:
         """The owner has us stopped inside a step. See `scheduler.safepoint`."""
         while self.attention & GATE and not (self.task is not None and self.task.steady()):

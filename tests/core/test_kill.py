@@ -1,5 +1,6 @@
 """SPEC §3, ``kill``: a thread stops at once where it is, its clean-up runs, nothing is half done."""
 
+import textwrap
 import threading
 
 import pytest
@@ -807,3 +808,99 @@ async def test_a_message_to_a_killed_thread_is_refused():
     t.kill()
     with pytest.raises(ThreadDead):
         t.send(1)
+
+
+# -- when other tools have all that safepoints need -------------------------------------------------
+
+WITHOUT_SAFEPOINTS = """
+    import sys
+    import rtsync
+    from rtsync import control
+
+    for tool in (3, 4):
+        sys.monitoring.use_tool_id(tool, "other")
+    control._PATIENCE = 0.1
+
+    async def main():
+        begun, go_on = rtsync.Semaphore(), []
+
+        async def computes():
+            begun.post()
+            while not go_on:
+                pass
+            await rtsync.sleep(0)
+            return "got past"
+
+        def refused(request):
+            try:
+                request()
+            except rtsync.SchedulerError as error:
+                assert "computes" in str(error) and "3 and 4" in str(error), error
+            else:
+                raise AssertionError("not refused")
+
+        c = rtsync.Custodian()
+        with c:
+            t = rtsync.thread(computes)
+        await begun.wait()
+        {}
+        print("as it should")
+
+    rtsync.run(main, workers=2)
+"""
+LATER = {
+    "kill": """
+        refused(t.kill)
+        assert not t.dead and not t.running
+        sys.monitoring.free_tool_id(3)
+        t.kill()
+        assert t.dead
+    """,
+    "suspend": """
+        refused(t.suspend)
+        refused(t.suspend)
+        sys.monitoring.free_tool_id(3)
+        t.suspend()
+        go_on.append(True)
+        assert t._state == control.FROZEN
+        t.resume()
+        assert await t.join() == "got past"
+    """,
+    "break": """
+        refused(t.break_)
+        sys.monitoring.free_tool_id(3)
+        t.break_()
+        assert isinstance((await rtsync.sync(t.dead_evt(), timeout=60)), rtsync.Evt)
+    """,
+    "its next operation": """
+        refused(t.kill)
+        go_on.append(True)
+        await t.wait()
+        assert await t.wait(lambda: "killed") == "killed"
+    """,
+    "custodian": """
+        box = rtsync.CustodianBox(c, 1)
+        refused(c.shutdown_all)
+        assert box.value is None and not t.running
+        go_on.append(True)
+        assert await t.wait(lambda: "killed") == "killed"
+    """,
+    "atomic": """
+        from rtsync import atomic
+        from scheduler import place_lock
+        place_lock.PATIENCE = 0.1
+        refused(atomic.start_atomic)
+        assert not atomic.is_in_atomic_mode()
+        sys.monitoring.free_tool_id(3)
+        atomic.start_atomic()
+        atomic.end_atomic()
+        go_on.append(True)
+        await t.join()
+    """,
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_without_safepoints_a_request_is_refused_and_a_later_one_is_not(script, what):
+    body = textwrap.indent(textwrap.dedent(LATER[what]), " " * 8).strip()
+    assert script(WITHOUT_SAFEPOINTS.replace("{}", body)).stdout == "as it should\n"

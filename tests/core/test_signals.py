@@ -328,3 +328,43 @@ def test_a_signal_in_the_moment_of_the_end_is_not_torn(program: Start):
     status, out = p.finish()
     assert out == "over\n"
     assert status in (0, -INT)  # an interpreter on its way out no longer looks after signals
+
+
+def test_a_request_in_a_handler_that_has_interrupted_another_one(script):
+    done = script(
+        """
+        import rtsync, signal, threading
+
+        handled, threads, ready, stop = [], [], threading.Event(), []
+
+        async def main():
+            async def computes():
+                while True:
+                    sum(range(100))
+
+            threads.extend(rtsync.thread(computes) for _ in range(2))
+            ready.set()
+            while not stop:
+                await rtsync.sleep(0.01)
+
+        def handle(*_):
+            handled.append(True)
+            threads[0].suspend()
+            threads[0].resume()
+            signal.setitimer(signal.ITIMER_REAL, 0.0012)  # not before: they are not to pile up
+
+        os_thread = threading.Thread(target=rtsync.run, args=(main,), kwargs={"workers": 3})
+        os_thread.start()
+        ready.wait()
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        while len(handled) < 40:
+            threads[1].suspend()
+            threads[1].resume()
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        stop.append(True)
+        os_thread.join()
+        print("went on")
+        """
+    )
+    assert done.stdout == "went on\n"

@@ -77,10 +77,10 @@ byte owner = NONE;             /* an OS thread */
 bit closed, ended;
 bit held[WORKERS];
 bit awaited[WORKERS];
-bit asked[WORKERS];            /* safepoints.want, and `_asked` has it */
+bit asked[WORKERS];            /* `_asked` has it */
 bit stood[WORKERS];            /* `_asked` knows where it stood: safepoints.corner */
 bit cornered[WORKERS];
-bit wanted[WORKERS];           /* the events of safepoints.want are on */
+bit wanted[WORKERS];           /* safepoints.update has put its events on */
 bit watched[WORKERS];          /* those of the code to which it will return, too */
 chan line = [OS_THREADS] of { byte };
 bit bell[OS_THREADS];

@@ -140,6 +140,7 @@ class Runtime(scheduler.Runtime):
         started = not self.running
         if started:
             self.start()
+        trouble: list[Exception] = []
         try:
             with signals_as_breaks() as arrived:
                 thread = self._start_main(main, args)
@@ -150,7 +151,10 @@ class Runtime(scheduler.Runtime):
                     # By an exception here too: the main thread goes first, then the others.
                     self._shut_down()
                     for hook in _hooks:
-                        hook()
+                        try:
+                            hook()
+                        except Exception as error:
+                            trouble.append(error)
         finally:
             if started:
                 self.close()
@@ -164,6 +168,8 @@ class Runtime(scheduler.Runtime):
             if self._stranded.is_set:
                 raise self._stranded.value
             raise ThreadKilled("run: the main thread was killed")
+        if trouble:
+            raise trouble[0]
         return outcome
 
     def _start_main(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Thread:
@@ -529,7 +535,8 @@ _hooks: list[Callable[[], object]] = []
 
 
 def at_end(hook: Callable[[], object]) -> None:
-    """Have ``hook()`` called whenever a program has run, in an OS thread that is no worker."""
+    """Have ``hook()`` called whenever a program has run, in an OS thread that is no worker. What it raises
+    comes out of `run`, unless something else does."""
     _hooks.append(hook)
 
 

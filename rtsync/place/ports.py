@@ -17,6 +17,8 @@ def _port_trouble(port: Any) -> str | None:
     if port.closed:
         return "is closed and cannot be sent"
     if not isinstance(port._end, Descriptor):
+        if isinstance(port._watched, Descriptor):
+            return "over an encrypted connection cannot be sent between places"
         return "within the process cannot be sent between places"
     if isinstance(port, OutputPort) and port._pending:
         return "has output that was not flushed, and cannot be sent"

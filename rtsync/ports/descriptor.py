@@ -225,6 +225,21 @@ class SharedDescriptor(Descriptor):
         return os.write(self.fd, memoryview(data)[:_CHUNK])
 
 
+class NamedPipe(Descriptor):
+    """The reading end of a named pipe. Before anybody has opened the other end, that has not ended."""
+
+    __slots__ = ()
+
+    def read(self, n: int) -> bytes:
+        data = os.read(self.fd, n)
+        if not data:
+            look = select.poll()
+            look.register(self.fd, select.POLLIN)
+            if not look.poll(0):
+                raise BlockingIOError
+        return data
+
+
 def _is_always_ready(fd: int, kind: int) -> bool:
     """Whether the kernel cannot report readiness of ``fd``, of that kind."""
     if stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISBLK(kind):

@@ -9,6 +9,7 @@ duplicate; the object is not ours.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -111,6 +112,17 @@ class Standard(SharedDescriptor):
         pass
 
 
+def check_socket(operation: str, argument: str, sock: socket.socket) -> None:
+    """Refuse a socket of which the descriptor would not do."""
+    if sock.fileno() < 0:
+        raise refuse(operation, argument, "an open socket", sock, ValueError)
+    ssl = sys.modules.get("ssl")
+    if ssl is not None and isinstance(sock, ssl.SSLSocket):
+        raise refuse(
+            operation, argument, "a socket that is not encrypted (start_tls does that)", sock, TypeError
+        )
+
+
 def end_of(operation: str, source: Any, name: str | None, reading: bool) -> tuple[Any, str]:
     """The end for a port over ``source``, and the port's name; refuses what is nothing like that, and what
     would become ours while the current custodian has been shut down."""
@@ -121,9 +133,8 @@ def end_of(operation: str, source: Any, name: str | None, reading: bool) -> tupl
     check_custodian(operation)
     argument = "source" if reading else "sink"
     if isinstance(source, socket.socket):
+        check_socket(operation, argument, source)
         label = name or f"socket {source.fileno()}"
-        if source.fileno() < 0:
-            raise refuse(operation, argument, "an open socket", source, ValueError)
         return Descriptor(source.detach(), label, reading, not reading), label
     if isinstance(source, int) and not isinstance(source, bool):
         if not 0 <= source < 2**31:
@@ -132,6 +143,8 @@ def end_of(operation: str, source: Any, name: str | None, reading: bool) -> tupl
         return Descriptor(source, label, reading, not reading), label
     if hasattr(source, "read" if reading else "write"):
         label = name or str(getattr(source, "name", None) or type(source).__name__)
+        if not reading and hasattr(source, "flush"):
+            source.flush()  # what was written to it comes first
         try:
             fd = os.dup(source.fileno())
         except (AttributeError, OSError, ValueError):
@@ -148,6 +161,8 @@ def end_of(operation: str, source: Any, name: str | None, reading: bool) -> tupl
 def standard_end(which: str) -> Any:
     """The end for ``sys.stdin``, ``sys.stdout`` or ``sys.stderr`` as it is now."""
     stream = getattr(sys, which)
+    if stream is None:
+        raise OSError(errno.EBADF, f"{which}: this process has none")
     if stream is getattr(sys, f"__{which}__"):
         try:
             return Standard(stream, which, which == "stdin")

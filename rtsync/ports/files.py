@@ -10,11 +10,13 @@ Source: Racket Reference 13.1.5 (File ports).
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any, Final
 
 from rtsync.custodian import check_custodian
 from rtsync.errors import refuse
 
+from .descriptor import NamedPipe
 from .input import InputPort
 from .output import OutputPort
 from .port import check_encoding
@@ -39,7 +41,12 @@ def open_input(
     check_custodian("open_input")
     fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     try:
-        return InputPort(fd, where, encoding=encoding, errors=errors)
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return InputPort(fd, where, encoding=encoding, errors=errors)
+        end = NamedPipe(fd, where, True, False)
+        end.reader = port = InputPort(end, where, encoding=encoding, errors=errors)
+        port._adopt()
+        return port
     except BaseException:
         _close(fd)
         raise

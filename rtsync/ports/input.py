@@ -483,6 +483,14 @@ class InputPort(TimedPort):
             self._start = 0
         buffer += data
 
+    def _past_end(self) -> None:
+        """Somebody has been told that this is the end. A file may grow, a terminal and a named pipe go on: it
+        is looked for again by the next one."""
+        end = self._end
+        if isinstance(end, Descriptor) and not end.is_socket:
+            self._ended_input = False
+            self._ready = True
+
     def _look(self, n: int, skip: int = 0) -> bytes:
         """The next ``n`` bytes after ``skip``, which are there."""
         buffer, start = self._buffer, self._start + skip
@@ -540,9 +548,11 @@ class Reading(TimedRequest):
         return EOF if port._ended_input else NOT_READY
 
     def _take(self, found: Any) -> Any:
-        if type(found) is not int:
-            return found
         port = self._port
+        if type(found) is not int:
+            if found is EOF:
+                port._past_end()
+            return found
         data = port._look(found)
         port._drop(found)
         return data
@@ -591,6 +601,11 @@ class Bytes(Reading):
                 over = self._over()
                 return have if over is EOF and have else over
 
+    def _take(self, found: Any) -> Any:
+        if type(found) is int and found < self._n:
+            self._port._past_end()
+        return super()._take(found)
+
 
 class All(Reading):
     """`InputPort.read_all`."""
@@ -605,6 +620,10 @@ class All(Reading):
             pass
         over = self._over()
         return len(port._buffer) - port._start if over is EOF else over
+
+    def _take(self, found: Any) -> Any:
+        self._port._past_end()
+        return super()._take(found)
 
 
 class Line(Reading):
@@ -648,9 +667,11 @@ class Line(Reading):
 
     def _take(self, found: Any) -> Any:
         if type(found) is not tuple:
-            return found
+            return super()._take(found)
         text, whole = found
         port = self._port
+        if text == whole:
+            port._past_end()
         data = port._look(text)
         port._drop(whole)
         return data

@@ -67,14 +67,15 @@ class _Standard:
             port.send()
 
     def flush(self) -> None:
-        """Write out what is still in the ports. In an OS thread that is no worker."""
+        """Write out what is still in the ports; ``OSError`` if that is not possible, unless it is that nobody
+        reads it. In an OS thread that is no worker."""
         for which in ("stdout", "stderr"):
             with self._lock:
                 _, port = self._made.get(which, (None, None))
             if port is not None and port.pending() and not port.closed:
                 try:
                     block_on(port.flush())
-                except OSError:  # nobody reads
+                except BrokenPipeError:
                     pass
 
 

@@ -23,6 +23,7 @@ from rtsync.evt import Evt
 from rtsync.waiter import NOT_READY
 
 from .descriptor import Descriptor
+from .ends import check_socket
 from .files import path_of
 from .input import InputPort
 from .listener import Listener
@@ -82,8 +83,9 @@ def socket_ports(sock: socket.socket, *, encoding: str = "utf-8") -> tuple[Input
     """The input and the output port of a connected stream socket, which becomes theirs."""
     if not isinstance(sock, socket.socket):
         raise refuse("socket_ports", "sock", "a socket", sock, TypeError)
-    if sock.fileno() < 0:
-        raise refuse("socket_ports", "sock", "an open socket", sock, ValueError)
+    check_socket("socket_ports", "sock", sock)
+    if sock.type != socket.SOCK_STREAM:
+        raise refuse("socket_ports", "sock", "a stream socket", sock, ValueError)
     check_encoding("socket_ports", encoding, "strict")
     check_custodian("socket_ports")
     try:
@@ -169,6 +171,8 @@ def _bind_to(sock: socket.socket, address: Any, what: str) -> None:
     try:
         sock.bind(address)
     except OSError as error:  # says of itself only that it is in use
+        if error.errno is None:  # that it is no address
+            raise
         raise OSError(error.errno, f"{error.strerror}: {_name(what, address)}") from None
 
 
@@ -183,12 +187,12 @@ def unix_listen(path: str | os.PathLike[str], *, backlog: int = BACKLOG, encodin
     check_custodian("unix_listen")
     sock = _bind(socket.AF_UNIX, where, backlog, False)
     try:
-        found = os.stat(where)
+        file = None
+        if not where.startswith("\0"):  # else it has a name, but no file
+            found = os.stat(where)
+            file = os.path.abspath(where), found.st_dev, found.st_ino
         return Listener(
-            [sock],
-            f"unix listener {where!r}",
-            lambda conn, address: make_ports(conn, where, encoding),
-            (where, found.st_dev, found.st_ino),
+            [sock], f"unix listener {where!r}", lambda conn, address: make_ports(conn, where, encoding), file
         )
     except BaseException:
         sock.close()

@@ -134,7 +134,7 @@ class Tls:
             self._collect()
             try:
                 self._push()
-            except BlockingIOError:
+            except OSError:  # no room yet; or the other end has gone, and there is nobody to say it to
                 pass
 
     def taken(self, n: int) -> None:

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from rtsync import ContractError, Custodian, block_on, idle, parameterize, sync, thread
+from rtsync import ContractError, Custodian, block_on, idle, parameterize, sleep, sync, thread
 from rtsync.ports import (
     EOF,
     InputPort,
@@ -224,6 +224,181 @@ def test_standard_streams(tmp_path, streams):
     assert (done.stderr if streams == "files" else done.stderr.read()).decode() == f"{first}\n"
     start = ["printed first", "then written", "then printed", "ready"]
     assert text.splitlines() == [*start, *expected, "not flushed"]
+
+
+def run(program, redirect, tmp_path):
+    """Run it with standard streams as a shell redirects them."""
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    return subprocess.run(
+        ["sh", "-c", f'exec "$0" "$1" {redirect}', sys.executable, path],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+@pytest.mark.parametrize("end", ["pass", "raise SystemExit(3)"])
+def test_output_that_cannot_be_written_at_the_end_is_an_error(tmp_path, end):
+    program = f"""
+import rtsync as rt
+from rtsync.ports import stdout
+
+async def main():
+    await stdout().write("lost")
+    {end}
+
+rt.run(main)
+"""
+    done = run(program, ">/dev/full", tmp_path)
+    assert done.returncode == (1 if end == "pass" else 3)
+    assert ("No space left" in done.stderr) == (end == "pass")
+
+
+@pytest.mark.parametrize(("which", "redirect"), [("stdout", ">&-"), ("stdin", "<&-")])
+def test_a_standard_stream_that_the_process_does_not_have(tmp_path, which, redirect):
+    program = f"""
+import errno
+from rtsync import ports
+try:
+    ports.{which}()
+except OSError as error:
+    assert error.errno == errno.EBADF and "this process has none" in str(error), error
+else:
+    raise SystemExit("no error")
+"""
+    done = run(program, redirect, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_was_written_to_a_file_object_comes_first(tmp_path):
+    with open(tmp_path / "file", "w") as file:
+        file.write("first\n")
+        out = OutputPort(file)
+        block_on(out.write("second\n"))
+        out.close()
+    assert (tmp_path / "file").read_text() == "first\nsecond\n"
+
+
+# -- the end of the input, and what comes after it ---------------------------------------------------
+
+
+def append(path, text):
+    """Also: write to a named pipe that somebody reads."""
+    with open(path, "a") as file:
+        file.write(text)
+
+
+async def lines(inp):
+    return [await inp.read_line(), await inp.read_line()]
+
+
+async def blocks(inp):
+    return [(await inp.read_bytes(4)).decode()[:-1], await inp.read_bytes(4)]
+
+
+async def available(inp):
+    return [(await inp.read_bytes_avail()).decode()[:-1], await inp.read_bytes_avail()]
+
+
+async def everything(inp):
+    return [(await inp.read_all()).decode()[:-1], await inp.read_bytes_avail()]
+
+
+async def lines_and_the_end(inp):
+    return [await inp.read_line(), await sync(inp.eof_evt())]
+
+
+@pytest.mark.parametrize("read", [lines, blocks, available, everything, lines_and_the_end])
+async def test_a_file_that_grows_is_read_on(tmp_path, read):
+    path = tmp_path / "file"
+    path.write_text("one\n")
+    with open_input(path) as inp:
+        for text in ("one", "two", "six"):
+            if text != "one":
+                append(path, text + "\n")
+            assert await read(inp) == [text, EOF]
+
+
+async def test_what_stands_before_the_end_of_a_file_is_not_its_last_line(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("half ")
+    with open_input(path) as inp:
+        assert await inp.read_line() == "half "
+        append(path, "a line\n")
+        assert await inp.read_line() == "a line"
+        assert await inp.read_line() is EOF
+
+
+async def test_an_end_that_was_peeked_at_is_what_the_next_one_reads(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("")
+    with open_input(path) as inp:
+        assert await inp.peek(1) is EOF
+        path.write_text("later\n")
+        assert await inp.peek(1) is EOF
+        assert await sync(inp) is inp
+        assert await inp.read_line() is EOF
+        assert await inp.read_line() == "later"
+
+
+async def test_a_loop_over_the_lines_of_a_file_can_be_made_again(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("a\n")
+    with open_input(path) as inp:
+        assert [line async for line in inp] == ["a"]
+        append(path, "b\n")
+        assert [line async for line in inp] == ["b"]
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_named_pipe_has_not_ended_before_somebody_writes(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with open_input(path) as inp:
+        assert await sync(inp.read_line_evt(), timeout=0.01) is None
+        for text in ("first", "second"):
+            reading = thread(first_line, inp)
+            append(path, text + "\n")
+            assert await reading.join() == text
+
+
+async def first_line(inp):
+    """After the ends that former writers have left."""
+    while (line := await inp.read_line()) is EOF:
+        await sleep(0.001)
+    return line
+
+
+@pytest.mark.rtsync(workers=1)
+async def test_a_named_pipe_ends_when_its_writer_has_gone(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with open_input(path) as inp:
+        reading = thread(inp.read_all)
+        await sync(idle())
+        append(path, "all")
+        assert await reading.join() == b"all"
+
+
+@pytest.mark.rtsync(workers=1)
+async def test_a_terminal_goes_on_after_an_end():
+    ours, theirs = os.openpty()
+    with InputPort(theirs) as inp:
+        os.write(ours, b"one\n\x04two\n")
+        assert [await inp.read_line() for _ in range(3)] == ["one", EOF, "two"]
+        assert await sync(inp.read_line_evt(), timeout=0.01) is None
+    os.close(ours)
+
+
+@pytest.mark.rtsync(workers=1)
+async def test_a_connection_that_has_ended_stays_so():
+    here, there = socket.socketpair()
+    with InputPort(here) as inp:
+        there.sendall(b"x\n")
+        there.close()
+        assert [await inp.read_line() for _ in range(3)] == ["x", EOF, EOF]
 
 
 async def test_a_custodian_closes_files(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import threading
 
 import pytest
@@ -331,6 +332,27 @@ async def test_a_unix_listener_removes_only_what_it_has_made(tmp_path):
     listener.close()
     assert path.read_text() == "mine"
     path.unlink()
+
+
+async def test_a_unix_listener_removes_its_socket_from_wherever_the_program_has_gone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    listener = unix_listen("socket")
+    monkeypatch.chdir("/")
+    listener.close()
+    assert not (tmp_path / "socket").exists()
+
+
+async def test_a_path_that_is_too_long_for_a_unix_socket(tmp_path):
+    with pytest.raises(OSError, match="too long"):
+        unix_listen(tmp_path / ("x" * 200))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no abstract names")
+async def test_a_unix_socket_may_have_a_name_without_a_file():
+    name = f"\0rtsync {os.getpid()} {id(object())}"
+    with unix_listen(name) as listener:
+        inp, out = await unix_connect(name)
+        close(inp, out, *await listener.accept())
 
 
 async def test_more_unix_connections_than_the_backlog_holds(tmp_path):

@@ -4,13 +4,17 @@ import os
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 
 import pytest
 
-from rtsync import ContractError, idle, sync, thread
+from rtsync import ContractError, idle, sleep, sync, thread
+from rtsync.place import place_channel
 from rtsync.ports import (
     EOF,
+    InputPort,
+    OutputPort,
     socket_ports,
     start_tls,
     tcp_connect,
@@ -212,6 +216,57 @@ async def test_a_reset_reaches_readers_and_writers(secured):
     with pytest.raises(OSError):
         await write_for_ever(out)
     close(inp, out)
+
+
+@pytest.mark.parametrize("flush", [False, True])
+@pytest.mark.rtsync(workers=2)
+async def test_closing_what_was_reset_closes_it_and_raises_nothing_at_the_call(server, client, flush):
+    """The socket stayed open for ever: the farewell, which could not be sent, ended the closing."""
+    with tcp_listen(0, "127.0.0.1", tls=server) as listener:
+
+        def connect_and_reset():
+            with socket.create_connection(("127.0.0.1", listener.port)) as plain:
+                sock = client.wrap_socket(plain, server_hostname="localhost")
+                assert sock.recv(1) == b"!"
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+
+        connecting = thread(connect_and_reset)
+        inp, out = await listener.accept()
+        await out.write("!", flush=True)
+        await connecting.join()
+        with pytest.raises(OSError):
+            await inp.read_all()
+        end = out._end.descriptor
+        inp.close()
+        if flush:
+            with pytest.raises(OSError):
+                await out.write("nobody reads this", flush=True)
+        out.close()
+        assert await sync(thread(until, lambda: out.closed), timeout=30)
+        assert end.fd < 0
+
+
+async def test_an_encrypted_port_is_no_message_for_a_place(secured):
+    ports = await secured()
+    for port in ports:
+        with pytest.raises(ContractError, match="over an encrypted connection cannot be sent"):
+            place_channel()[0].put(port)
+    close(*ports)
+
+
+async def until(condition):
+    while not condition():
+        await sleep(0.001)
+
+
+@pytest.mark.parametrize("make", [socket_ports, InputPort, OutputPort])
+def test_a_socket_that_the_standard_library_encrypts_is_refused(client, make):
+    here, there = socket.socketpair()
+    with here, there:
+        sock = client.wrap_socket(here, server_hostname="localhost", do_handshake_on_connect=False)
+        with sock, pytest.raises(TypeError, match="must be a socket that is not encrypted"):
+            make(sock)
 
 
 async def test_a_connection_can_be_encrypted_in_the_middle(server, client, connected):

@@ -26,7 +26,6 @@ from typing import Any, Final
 
 from scheduler import current_driver, here
 from scheduler.safepoint import transparent
-from scheduler.worker import ALONE
 
 from .control import BREAK, KILL, NO_BLOCK, SUSPEND
 from .current import current_or_none
@@ -515,7 +514,7 @@ class UninterruptibleLock:
         driver = current_driver()
         # Who waits on a worker of the place counts as stopped there: the holder may wait to enter atomic
         # mode.
-        worker = driver if driver.key and not driver.attention & ALONE else None
+        worker = driver if driver.key and modes.place_lock is None else None
         acquire = self._lock.acquire
         while True:
             if worker is not None:

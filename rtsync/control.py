@@ -10,9 +10,9 @@ Whoever wants something of a thread leaves a bit in ``pending``, under the threa
 * suspended: it stands nowhere; changing its state under the lock is enough.
 
 A thread that can be seized in none of these ways is in a step on some OS thread. A worker looks at
-``pending`` before each step and after each park (the commit's release of a lock is the fence between the
-park and that look), and at safepoints within a step, for which the requester asks when a millisecond has
-passed. `kill` and `suspend` wait until the thread has acknowledged in one of these ways.
+``pending`` before each step and at each park, when the thread can be found by its waiter (the append to that
+is the fence between the two), and at safepoints within a step, for which the requester asks when a
+millisecond has passed. `kill` and `suspend` wait until the thread has acknowledged in one of these ways.
 
 | bit | effect |
 |---|---|
@@ -378,17 +378,11 @@ class Controlled(Task):
         """A break was registered, or enabled: see to it that it is noticed soon."""
         if not self._breakable():
             return
-        waiter = self.waiter
-        if waiter:
+        if self.waiter:
             if self.can_be_run and self.read_blocked(self._cleans_up):
                 return
-            try:
-                claimed = waiter.pop()
-            except IndexError:
-                pass
-            else:
-                claimed.value = RETRY
-                claimed.ready()
+            if self._claim():
+                self.ready()
                 return
         if self._state == ALIVE:
             self._ask_safepoint()
@@ -437,6 +431,11 @@ class Controlled(Task):
         if rare is not None and rare.modes is not None and rare.modes.defers_breaks:
             return False
         return self._breaks_enabled()
+
+    def may_wait(self) -> bool:
+        """Whether it is in no mode in which it must not block. In one, a waiter that it has is taken back at
+        once."""
+        return not self.pending & NO_BLOCK
 
     def allow_blocking(self, allowed: bool) -> None:
         """Whether its operations may block, from now on. In the thread itself."""
@@ -587,11 +586,23 @@ class Controlled(Task):
         here.driver.step(self, self.coro.throw, error)
         return False
 
-    def on_parked(self) -> None:
+    def must_go_on(self, waiter: Any) -> bool:
+        """See `scheduler.Task.must_go_on`."""
+        if not self.pending & NO_BLOCK:
+            return False
+        if waiter is not None:
+            try:
+                waiter.pop()
+            except IndexError:
+                # It is not published, and nobody claims it who wants to stop us (see `_claim`); but this OS
+                # thread, which has the locks, may have run a finalizer. So the operation has happened.
+                return self._unqueue()
+        self.value = RETRY
+        return True
+
+    def on_parked(self, waiter: Any) -> None:
         """See `scheduler.Task.on_parked`."""
-        waiter = self.waiter
-        assert waiter is not None
-        if self.steady() and not self.pending & NO_BLOCK:
+        if self.steady():
             return
         if self.pending == BREAK:
             if not self._breakable():
@@ -731,21 +742,25 @@ class Controlled(Task):
 
     def seize(self) -> bool:
         """Try to become the only one who may run it; not for one that is suspended, or in a mode."""
-        if self.steady():
-            return False
-        waiter = self.waiter
-        if waiter:
+        return not self.steady() and (self._claim() or self._unqueue())
+
+    def _claim(self) -> bool:
+        """Claim its waiter, if it is blocked, by which its operation is given up; whether it was. One that
+        must not block goes on in this step, and has said that it must not under the lock, before."""
+        with self._lock:
+            waiter = self.waiter
+            if not waiter or not self.may_wait():
+                return False
             try:
                 claimed = waiter.pop()
             except IndexError:
-                pass
-            else:
-                claimed.value = RETRY
-                if claimed is self:
-                    return True
-                claimed.ready()  # somebody reads it: it will be found in a queue, or looks itself
                 return False
-        return self._unqueue()
+        if claimed is not self:  # we have interrupted somebody who reads it, and passes that on
+            claimed.value = RETRY
+            claimed.ready()
+            return False
+        self.value = RETRY
+        return True
 
     def read_blocked[R](self, read: Callable[[], R]) -> R | None:
         """``read()``, which looks at its coroutine and calls no code of users', if it is blocked: nobody can
@@ -758,9 +773,7 @@ class Controlled(Task):
         try:
             with self._lock:
                 waiter: Any = self.waiter
-                # Looked at after the waiter was: an OS-backed thread that must not block claims itself, at
-                # once, and goes on.
-                if not waiter or (self.pending & NO_BLOCK and not self.can_be_run):
+                if not waiter or not self.may_wait():
                     return None
                 try:
                     if type(waiter[0]) is StandIn:
@@ -797,7 +810,7 @@ class Controlled(Task):
 
     def _in_step(self) -> bool:
         """Whether it runs right now. A hint."""
-        return not self.waiter and self._os_thread() is not None
+        return not (self.waiter and self.may_wait()) and self._os_thread() is not None
 
     def give_up(self, given: bool, value: Any) -> None:
         """See `scheduler.osthread`."""

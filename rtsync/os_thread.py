@@ -66,13 +66,12 @@ class OsThread(Thread):
             return False
         return bool(self._threads.unqueue(self))
 
-    def on_parked(self) -> None:
+    def on_parked(self, waiter: list[Any]) -> None:
         if not self.pending & NO_BLOCK:
-            super().on_parked()
+            super().on_parked(waiter)
             return
-        assert self.waiter is not None
         try:
-            self.waiter.pop()
+            waiter.pop()
         except IndexError:  # a partner has claimed it, so it does not block
             return
         self.value = RETRY
@@ -85,7 +84,7 @@ class OsThread(Thread):
         """It goes on."""
 
     def _in_step(self) -> bool:
-        return not self.waiter and self._threads.runs(self)
+        return not (self.waiter and self.may_wait()) and self._threads.runs(self)
 
     def _cleans_up(self) -> bool:
         return self._handles_break(sys.exception())  # asked in its own OS thread

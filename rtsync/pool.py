@@ -3,8 +3,9 @@
 A pool has n *turns*. Whoever runs in it holds one: a worker of the pool while it makes steps, an OS thread
 while it runs a plain function; not while it waits in an operation, is suspended or has nothing to do. So at
 most n run at once, of both kinds together, and the rest wait in line. Who has a turn keeps it until he waits
-or ends; a worker passes it on between two steps as soon as somebody waits for one. A model of this is
-tests/model/turns.pml.
+or ends; a worker passes it on between two steps as soon as somebody waits for one. In atomic mode, and with
+an uninterruptible lock, nobody waits and no step ends (`scheduler.worker.Worker._go_on`): so who waits for
+those may do so with its turn. A model of this is tests/model/turns.pml.
 
 The pool's workers are a `scheduler.Runtime` of their own, with its own queues and timers, that is made with
 the first coroutine function. Its *home* is the place: threads of both wake each other through the injection

@@ -255,9 +255,6 @@ class GroupThread(Thread):
     def give_way(self, worker: Any) -> None:
         self._group.push(self)
 
-    def fetch(self, worker: Any) -> bool:
-        return self._group.remove(self)
-
     def _unqueue(self) -> bool:
         return self._group.remove(self)
 

@@ -104,7 +104,7 @@ class OsDriver:
             task.waiter = waiter
             commit.release()
             if task.pending:
-                task.on_parked()
+                task.on_parked(waiter)
             try:
                 self.wait()
             except BaseException as error:  # a signal handler of the program, in the main OS thread

@@ -22,6 +22,8 @@ Adding to a set and releasing a lock are read-modify-writes: the fences. (An att
 is none, only a look.) In any interleaving at least one side sees the other, and if both do, ``runtime.lock``
 decides who counts the worker as stopped, once.
 
+The owner goes on in one stretch (`Worker._go_on`): no other task comes up on its worker.
+
 **Steps that do not end.** A worker that has not come to its gate after a millisecond is stopped at a
 safepoint (`scheduler.safepoint`), save inside code of ours, which is short, and in tasks that refuse
 (`Task.steady`). One that sits in a call into C cannot be stopped before it returns; it is *cornered*: each
@@ -46,7 +48,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import SchedulerError
 from .safepoint import comes_back_to, safepoints
 from .task import here
-from .worker import ALONE, GATE
+from .worker import GATE
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -91,7 +93,6 @@ class PlaceLock:
         self.closed = False
         """Whether the owner has begun to take gates. Read without the lock as a hint."""
         self._ended = False
-        self._worker: Worker | None = None  # the owner's own, if it is one of the runtime's
         self._held: list[Worker] = []  # whose gates the owner has
         self._awaited: set[Worker] = set()  # who have not left theirs yet; read without the lock by the owner
         self._asked: dict[Worker, Any] = {}  # for whom safepoints are on, and where they stood
@@ -149,9 +150,6 @@ class PlaceLock:
         """Take all gates that are free, and ask for the others. Holds the lock."""
         self.owner = task
         self.closed = True
-        self._worker = worker
-        if worker is not None:
-            worker.attention |= ALONE
         held = self._held
         for other in self._runtime.workers:
             if other is worker:
@@ -232,9 +230,6 @@ class PlaceLock:
 
     def _open(self) -> None:
         """Give all gates back. Holds the lock."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.attention &= ~ALONE
         if self._awaited or self._cornered:
             for worker in self._runtime.workers:
                 worker.attention &= ~GATE

@@ -136,7 +136,7 @@ class Task:
 
     ``pending`` is the word that requesters (kill, suspend, break) leave under a lock of their own; it is
     zero nearly always. The engine only looks whether it is zero: before each step (`on_pending`) and
-    after each park (`on_parked`, where the lock released by the commit is the fence).
+    at its end (`must_go_on`, `on_parked`), where the append to the waiter is the fence.
     """
 
     __slots__ = ("__weakref__", "context", "coro", "key", "pending", "value", "waiter", "worker")
@@ -241,13 +241,15 @@ class Task:
         """``pending`` was not zero before a step: whether to make that step. On the worker."""
         return True
 
-    def on_parked(self) -> None:
-        """``pending`` was not zero after a park. On the worker; the task may already run elsewhere."""
+    def must_go_on(self, waiter: Waiter | None) -> bool:
+        """``pending`` was not zero at the end of a step, by which it would give way, or wait with ``waiter``,
+        which has not been published yet: whether it must not. Then ``waiter`` has been taken back, and its
+        next step is to be made at once. On the worker."""
+        return False
 
-    def fetch(self, worker: Any) -> bool:
-        """Take it out of the run queue in which one finds it who was made ready while all workers but
-        ``worker`` stood still; whether it was there. On that worker."""
-        return take_out(self, (worker.next, worker.queue, worker.runtime.injected))
+    def on_parked(self, waiter: Waiter) -> None:
+        """``pending`` was not zero when it parked with ``waiter``, which has been published. On the worker;
+        the task may already run elsewhere, and wait with another."""
 
     def steady(self) -> bool:
         """Whether it must not be stopped inside a step now. Any OS thread; exact in its own."""

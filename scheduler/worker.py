@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable
@@ -61,8 +60,7 @@ PING = 2  # the monitor asks whether this step is still the same one
 TRACE = 4  # tell runtime.trace about every step
 FORKED = 8  # this is the child of a fork: refuse
 GATE = 16  # leave the gate to the owner of the place lock, and wait
-ALONE = 32  # the task of this worker owns the place lock: no other may run here
-TURN = 64  # others wait for the turn that the worker of a pool has: see runtime.pass_turn
+TURN = 32  # others wait for the turn that the worker of a pool has: see runtime.pass_turn
 
 
 class Seat:
@@ -112,12 +110,14 @@ class Worker:
     """A pool worker. All fields are written by its own OS thread unless a comment says otherwise."""
 
     __slots__ = (
+        "again",
         "attention",
         "choose",
         "clock",
         "extra",
         "forked",
         "gate",
+        "going",
         "home",
         "index",
         "key",
@@ -131,7 +131,6 @@ class Worker:
         "runtime",
         "searching",
         "seated",
-        "settling",
         "steals",
         "steps",
         "steps_seen",
@@ -163,7 +162,8 @@ class Worker:
         self.parker.acquire()
         self.seated = published(RLock())  # held by its OS thread while it takes tasks: see Task.ready
         self.gate = published(threading.Lock())  # see scheduler.place_lock
-        self.settling: Task | None = None  # the owner of the place lock that `_alone` sees through
+        self.going: Task | None = None  # whom `_go_on` sees through; the innermost, if there are several
+        self.again = False  # `going` has ended another step in which it must not stay
         self.os_thread = threading.current_thread()
         self.searching = False  # others: set by the waker that holds the search token
         self.polling = False  # waits in the selector, not on `parker`
@@ -241,35 +241,35 @@ class Worker:
                     task.fail(error)
                 else:
                     if parking is None:
-                        append(task)
+                        if task.pending and task.must_go_on(None):
+                            self._go_on(task)
+                        else:
+                            append(task)
                         continue
                     try:
                         waiter, commit = parking
                     except Exception:
                         self.step(task, task.coro.throw, BadYield(parking))
                         continue
-                    # From the append on the task can be found by a killer, from the commit on by everyone.
-                    waiter.append(task)
+                    # From the append on the task can be found by who wants to stop it, from the commit on by
+                    # everyone. The append, a read-modify-write, is the fence before the look at `pending`.
                     task.waiter = waiter
-                    commit.release()
+                    waiter.append(task)
                     if task.pending:
-                        task.on_parked()
+                        self._parks(task, waiter, commit)
+                    else:
+                        commit.release()
             self.steps += TICK - counted
             counted = 0
             self._tick()
 
+    @base
     def step(self, task: Task, call: Callable[[Any], Any], argument: Any) -> None:
         """One step by ``call(argument)``, in full: what `run` does inline for ``task.coro.send(value)``.
 
         For throwing exceptions into a task and for the deterministic scheduler. ``task`` may belong to
         another runtime of the same place.
         """
-        self._step(task, call, argument)
-        if self.attention & ALONE and self.runtime.place_lock.owner is not self.task:
-            self._alone()
-
-    @base
-    def _step(self, task: Task, call: Callable[[Any], Any], argument: Any) -> None:
         outer = self.task
         self.task = task
         try:
@@ -280,7 +280,9 @@ class Worker:
             task.fail(error)
         else:
             if parking is None:
-                if task.key == self.key:
+                if task.pending and task.must_go_on(None):
+                    self._go_on(task)
+                elif task.key == self.key:
                     task.give_way(self)
                 else:
                     task.inject()
@@ -288,15 +290,50 @@ class Worker:
             try:
                 waiter, commit = parking
             except Exception:
-                self._step(task, task.coro.throw, BadYield(parking))
+                self.step(task, task.coro.throw, BadYield(parking))
                 return
-            waiter.append(task)
             task.waiter = waiter
-            commit.release()
+            waiter.append(task)
             if task.pending:
-                task.on_parked()
+                self._parks(task, waiter, commit)
+            else:
+                commit.release()
         finally:
             self.task = outer
+
+    def _parks(self, task: Task, waiter: Any, commit: Any) -> None:
+        """``task`` parks, and ``pending`` is not zero."""
+        goes_on = task.must_go_on(waiter)
+        commit.release()
+        if goes_on:
+            self._go_on(task)
+        else:
+            task.on_parked(waiter)
+
+    def _go_on(self, task: Task) -> None:
+        """``task`` has ended its step where it must neither wait nor give way: it goes on right here, as if
+        the step had not ended, until that is over. It stands in no queue meanwhile, so nobody overtakes it
+        who may then wait for it, and this worker keeps its gate and its turn.
+
+        Most of its steps are made by `Task.on_pending`, from which we are called again at their ends: who
+        is further down in the stack sees to the next."""
+        outer = self.going
+        if task is outer:
+            self.again = True
+            return
+        self.going = task
+        while True:
+            self.again = False
+            if not task.pending or task.on_pending():
+                value, task.value = task.value, None
+                self.step(task, task.coro.send, value)
+            if not self.again:
+                break
+            if self.attention & STOP:  # the runtime ends; it may go on for ever
+                task.give_way(self)
+                break
+        self.again = False
+        self.going = outer
 
     def _tick(self) -> None:
         """Every TICK steps: fire timers, and turn the order round once: the slot goes to the end."""
@@ -345,12 +382,9 @@ class Worker:
             self.trace_step(task)
         if bits & TURN:
             runtime.pass_turn(self)
-        if bits & ALONE and runtime.place_lock.owner is not task:
-            self._alone()
         while self.attention & GATE:
             self.stop()
-        # The owner of the place lock has to go on right here until it leaves it; nobody else could run it.
-        if bits & STOP and not self.attention & ALONE:
+        if bits & STOP:
             self.queue.appendleft(task)
             self.hand_over()
             return False
@@ -379,24 +413,6 @@ class Worker:
         """The owner has us stopped inside a step. See `scheduler.safepoint`."""
         while self.attention & GATE and not (self.task is not None and self.task.steady()):
             self.stop()
-
-    def _alone(self) -> None:
-        """The task of this worker that owns the place lock has ended its step without leaving the lock: only
-        it may go on here, until it has. It is about to be told that it must not block."""
-        place_lock = self.runtime.place_lock
-        outer = self.settling
-        while self.attention & ALONE:
-            owner = place_lock.owner
-            if owner is outer:  # further down in our stack somebody sees to that already
-                break
-            self.settling = owner
-            if not owner.fetch(self):
-                # A partner in another OS thread has claimed it and is about to make it ready.
-                time.sleep(0.00005)
-            elif not owner.pending or owner.on_pending():
-                value, owner.value = owner.value, None
-                self._step(owner, owner.coro.send, value)
-        self.settling = outer
 
     def trace_step(self, task: Task | None) -> None:
         """Tell the tracer that the step before has ended and that the one of ``task`` begins."""
@@ -457,8 +473,6 @@ class Worker:
                     runtime.refuse_fork(self.forked)
                 if self.attention & TURN:
                     runtime.pass_turn(self)
-                if self.attention & ALONE:
-                    self._alone()
                 while self.attention & GATE:
                     self.stop()
                 if self.attention & STOP:

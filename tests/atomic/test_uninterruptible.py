@@ -33,6 +33,8 @@ from rtsync.atomic import (
     uninterruptible_lock_acquire,
     uninterruptible_lock_release,
 )
+from scheduler import current_driver
+from scheduler.worker import GATE
 
 # -- the mode --------------------------------------------------------------------------------------
 
@@ -375,6 +377,57 @@ async def test_who_holds_one_must_not_block():
     t = thread(ch.put, 1)
     assert await ch.get() == 1
     await t.join()
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_atomic_mode_is_not_entered_while_the_holder_of_one_is_between_two_steps():
+    lock = UninterruptibleLock()
+    held = threading.Event()
+
+    async def holds():
+        worker = current_driver()
+        with lock:
+            held.set()
+            while not worker.attention & GATE:  # until somebody waits to enter
+                time.sleep(0)  # noqa: ASYNC251  # it must not end its step
+            for operation in (sleep, Channel().get):
+                with pytest.raises(ContractError):
+                    await operation()
+
+    async def enters():
+        assert held.wait(60)
+        with atomic(), lock:  # whose holder would stand still
+            pass
+
+    for t in [thread(f) for f in (holds, enters)]:
+        await t.join()
+
+
+async def test_a_member_of_a_thread_group_that_holds_one_and_is_refused_is_not_overtaken():
+    lock = UninterruptibleLock()
+    inside, met = [], []
+
+    async def holds():
+        for _ in range(10):
+            with lock:
+                inside.append(1)
+                for operation in (sleep, Channel().get):
+                    with pytest.raises(ContractError):
+                        await operation()
+                inside.clear()
+            await sleep(0)
+
+    async def wants():
+        for _ in range(10):
+            with lock:
+                met.extend(inside)
+            await sleep(0)
+
+    with rtsync.ThreadGroup():
+        ts = [thread(f) for f in (holds, wants, holds)]
+    for t in ts:
+        await t.join()
+    assert not met
 
 
 @pytest.mark.rtsync(workers=1)

@@ -17,7 +17,8 @@
  *   ONE_BY_ONE    each event is polled and enqueued under its own lock, not all under all
  *   NO_TOKEN      a claim does not look whether somebody else was faster
  *   COMMIT_FIRST  the locks are released before the thread has parked (the token is not there yet)
- *   NO_LOOK       no look at `pending` after parking
+ *   NO_LOOK       no look at `pending` when parking
+ *   LOOK_FIRST    that look is made before who wants to stop the thread can find it
  *   SWEEP_FREELY  leaving a queue sweeps it without the lock
  *   SWEEP_TRUSTING  the last entry of a queue that one leaves is taken to be one's own
  *   SELF_MATCH    enqueue first, then poll: meets itself
@@ -284,7 +285,7 @@ inline hold_or_go() {
 proctype Thread(byte t) {
     byte round, used, mine, first, i, n;   /* this sync */
     byte w, c, v;                      /* somebody else's entry */
-    bit got, won;
+    bit got, won, asked;
 
     do
     :: round < rounds[t] ->
@@ -355,9 +356,16 @@ proctype Thread(byte t) {
         waiter_of[t] = mine;
         arm();
 #else
-        /* The worker: the coroutine has stopped; waiter.append(task), task.waiter, commit(). */
-        atomic { parked[t] = 1; tok[mine] = 1 };
+        /* The worker: the coroutine has stopped; task.waiter, waiter.append(task), a look at `pending`,
+         * commit.release(). */
+#ifdef LOOK_FIRST
+        asked = (pending[t] != 0);
+#endif
         waiter_of[t] = mine;
+        atomic { parked[t] = 1; tok[mine] = 1 };
+#ifndef LOOK_FIRST
+        asked = (pending[t] != 0);
+#endif
         arm();
         unlock_all();
 #endif
@@ -366,7 +374,8 @@ proctype Thread(byte t) {
 #ifndef NO_LOOK
         /* Controlled.on_parked */
         if
-        :: pending[t] ->
+        :: asked ->
+            asked = 0;
             claim(mine, got);
             if
             :: got && (pending[t] & KILL) -> got = 0; goto dying

@@ -1,5 +1,5 @@
 /* How one task gets to be alone while all workers stand still: scheduler/place_lock.py, with what workers do
- * for it: Worker.aside, stop, at_safepoint, _alone, _attend (scheduler/worker.py), Runtime.entered, left, _sleep,
+ * for it: Worker.aside, stop, at_safepoint, _go_on, _attend (scheduler/worker.py), Runtime.entered, left, _sleep,
  * freeze_worker (scheduler/runtime.py).
  *
  * Tasks on workers and OS threads outside enter and leave, or give up while they wait. Workers make steps, sleep
@@ -26,7 +26,7 @@
  *   NO_EVENTS       nobody is stopped inside a step
  *   CORNERED_EARLY  who sits in C is counted as stopped before the events of its code are on
  *   CLEARED_LATE    what the owner has asked for is taken back after the next may have begun
- *   ALONE_IGNORED   a worker whose task is the owner goes on to another task
+ *   STEP_ENDS       a worker whose task is the owner goes on to another task when a step of the owner ends
  */
 
 #ifndef WORKERS
@@ -71,7 +71,6 @@ chan buffer[OS_THREADS + 1] = [WORKERS] of { byte };   /* for whose GATE a plain
 byte lock;                     /* Runtime.lock */
 bit gate[WORKERS];             /* locked */
 bit attention[WORKERS];        /* the bit GATE of it */
-bit alone_bit[WORKERS];        /* the bit ALONE */
 bit member[WORKERS];           /* of Runtime.workers */
 byte owner = NONE;             /* an OS thread */
 bit closed, ended;
@@ -110,10 +109,6 @@ inline release() { atomic { drained -> assert(lock == me + 1); lock = 0 } }
 inline close(worker) {
     owner = me;
     closed = 1;
-    if
-    :: worker -> alone_bit[me] = 1
-    :: else
-    fi;
     w = 0;
     do
     :: w < WORKERS && member[w] && !(worker && w == me) ->
@@ -148,7 +143,6 @@ inline open() {
         w = 0;
         do
         :: w < WORKERS ->
-            alone_bit[w] = 0;
 #ifndef GATE_LEFT
             if
             :: ANY(awaited) || ANY(cornered) -> attention[w] = 0
@@ -434,11 +428,9 @@ begun:
                 :: end_alone()
                 :: atomic { steps -> steps-- };
                     /* Its step ends before it leaves, and another task comes up. */
-#ifndef ALONE_IGNORED
-                    if
-                    :: alone_bit[me] || ended -> end_alone(); attend()     /* Worker._alone */
-                    :: else
-                    fi;
+#ifndef STEP_ENDS
+                    end_alone();       /* Worker._go_on */
+                    attend();
                     code()
 #else
                     code();
@@ -556,7 +548,7 @@ init {
         assert(!ANY(awaited) && !ANY(held) && !ANY(asked) && !ANY(cornered));
         assert(!ANY(wanted) && !ANY(watched));
         do
-        :: w < WORKERS -> assert(!member[w] || !attention[w] && !alone_bit[w]); w++
+        :: w < WORKERS -> assert(!member[w] || !attention[w]); w++
         :: else -> w = 0; break
         od;
         over = 1

@@ -3,10 +3,13 @@
  *
  * Workers of the pool begin, make steps, sleep, are frozen inside a step, and depart; OS threads of the pool
  * run, wait in operations, and end, and may be withdrawn while they stand in line. A worker may make steps
- * without end: it must come to a turn no more often than others want it.
+ * without end: it must come to a turn no more often than others want it. Tasks of both kinds have sections of a
+ * mode that one has at a time (atomic mode, an uninterruptible lock), in which they must not block, and for which
+ * they wait with their turns; their steps in it end when an operation is refused (Worker._go_on).
  *
  *   MUST be so: no more than TURNS run at once; no turn is lost or made. Whenever nothing moves: nobody is in
- *   line, though a worker makes steps without end; nobody is in line while a turn is free.
+ *   line, though a worker makes steps without end; nobody is in line while a turn is free; nobody is in the mode
+ *   or waits for it.
  *
  * Mutations, each of which must make spin find an error:
  *
@@ -17,6 +20,8 @@
  *   SLEEP_WITH_TURN a worker keeps its turn while it sleeps
  *   KEPT_AT_END     a worker that departs, or a thread that ends, keeps its turn
  *   WITHDRAWN_TOO   who is withdrawn is not taken out of the line
+ *   STEP_ENDS       a worker looks whether its turn is wanted when a step in a section ends
+ *   OVERTAKEN       a task that is refused in a section goes to the end of the queue
  */
 
 #ifndef TURNS
@@ -40,6 +45,9 @@
 #ifndef ENDLESS
 #define ENDLESS 1              /* workers that make steps without end */
 #endif
+#ifndef SECTIONS
+#define SECTIONS 0             /* in all */
+#endif
 #ifndef WITHDRAWALS
 #define WITHDRAWALS 1
 #endif
@@ -54,6 +62,9 @@ bit member[WORKERS];           /* Runtime.workers */
 bit attention[WORKERS];        /* the bit TURN of it; changed under Runtime.lock, so in one go */
 byte steps = STEPS, sleeps = SLEEPS, waits = WAITS, endless = ENDLESS, withdrawals = WITHDRAWALS;
 bit withdrawn[ALL];
+byte sections = SECTIONS;
+bit mode;                      /* somebody has it */
+byte refused;                  /* tasks in the queue that have the mode (OVERTAKEN) */
 bit over;
 
 /* Core._press */
@@ -133,6 +144,21 @@ proctype Worker(byte me) {
     :: !attention[me] ->
         if
         :: atomic { steps -> steps-- }
+        :: atomic { sections -> sections-- };
+            atomic { !mode -> mode = 1 };
+#ifdef STEP_ENDS
+            if
+            :: attention[me] -> pass_turn()
+            :: else
+            fi;
+#endif
+#ifdef OVERTAKEN
+            refused++
+#else
+            mode = 0
+#endif
+        :: atomic { refused -> refused-- };
+            mode = 0
         :: atomic { sleeps -> sleeps-- };
 #ifndef SLEEP_WITH_TURN
             give();
@@ -153,7 +179,7 @@ proctype Worker(byte me) {
             :: attention[me] -> pass_turn()
             :: over -> goto done
             od
-        :: break
+        :: !refused -> break
         fi
     od;
     member[me] = 0;
@@ -169,6 +195,7 @@ proctype Thread(byte me) {
     take();
     do
     :: atomic { waits -> waits-- }; give(); skip; take()
+    :: atomic { sections -> sections-- }; atomic { !mode -> mode = 1 }; mode = 0
     :: break
     od;
 #ifndef KEPT_AT_END
@@ -208,7 +235,7 @@ init {
     };
     timeout ->                         /* nothing moves any more */
     d_step {
-        assert(empty(line));
+        assert(empty(line) && !mode);
         assert(free + have == TURNS);
         assert(have == ENDLESS - endless);
         over = 1

@@ -20,6 +20,7 @@ fails commit COMMIT_FIRST SCENARIO=1
 fails commit SELF_MATCH SCENARIO=2
 fails commit FIRE_BLINDLY SCENARIO=3
 fails commit NO_LOOK SCENARIO=5
+fails commit LOOK_FIRST SCENARIO=5
 fails commit SWEEP_FREELY SCENARIO=6
 fails commit SWEEP_TRUSTING SCENARIO=6
 
@@ -71,7 +72,7 @@ fails gates GATE_LEFT GIVE_UPS=1
 fails gates NO_EVENTS HOGS=1
 fails gates CORNERED_EARLY CALLS=1
 fails gates CLEARED_LATE CALLS=1
-fails gates ALONE_IGNORED STEPS=1
+fails gates STEP_ENDS STEPS=1
 
 holds groups
 holds groups WORKERS=3 HOGS=2 READIES=1
@@ -84,6 +85,8 @@ fails groups LOST_IF_EMPTY
 holds turns
 holds turns TURNS=2 THREADS=2 ENDLESS=0 STEPS=1 WAITS=0 WITHDRAWALS=0
 holds turns THREADS=2 WORKERS=1
+holds turns SECTIONS=3 WITHDRAWALS=0 WAITS=0
+holds turns SECTIONS=3 TURNS=2 ENDLESS=0 STEPS=0 WAITS=0 WITHDRAWALS=0
 fails turns NO_PRESS
 fails turns PRESS_FIRST
 fails turns CLEAR_LATE
@@ -91,3 +94,5 @@ fails turns NO_LINE
 fails turns SLEEP_WITH_TURN
 fails turns KEPT_AT_END
 fails turns WITHDRAWN_TOO
+fails turns STEP_ENDS SECTIONS=2
+fails turns OVERTAKEN SECTIONS=2 ENDLESS=0 SLEEPS=0

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine
-from scheduler.timers import FAR
+from scheduler.timers import FAR, NEAR
 
 from .current import let_go
 from .errors import check_seconds, is_number, is_real, refuse
@@ -80,7 +80,7 @@ def after(secs: float) -> Evt:
 
 @returns_coroutine
 def sleep(secs: float = 0) -> Coroutine[Any, Any, None]:
-    """Sleep for at least ``secs`` seconds; 0 lets others run.
+    """Sleep for at least ``secs`` seconds, and up to a millisecond longer; 0 lets others run.
 
     Source: Racket Reference, ``sleep``."""
     if type(secs) is float and secs > 0:
@@ -114,7 +114,7 @@ def _sleep(secs: float) -> Generator[Parking, Any]:
     while True:
         waiter: list[Any] = []
         lock.acquire()
-        timers.insert(waiter, deadline)
+        timers.insert(waiter, deadline, secs > NEAR)
         try:
             if (yield waiter, lock) is not RETRY:
                 return

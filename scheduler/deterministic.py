@@ -44,7 +44,7 @@ STEP = 0.00001
 class Deterministic(Runtime):
     """A runtime without OS threads: `run_until` runs the tasks in the calling one."""
 
-    can_linger = False
+    real_time = False
 
     def __init__(self, seed: int = 0, *, name: str = "deterministic") -> None:
         """``seed`` decides every choice of the run."""

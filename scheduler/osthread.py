@@ -124,7 +124,7 @@ class OsDriver:
 
     def may_linger(self) -> bool:
         """See `scheduler.linger`."""
-        return self.home is None or self.home.can_linger
+        return self.home is None or self.home.real_time
 
     def give_way(self) -> None:
         """Let others run."""

@@ -59,8 +59,8 @@ class Runtime:
     home: Runtime
     """The place: this runtime itself, or the one that it is a pool of."""
 
-    can_linger = True
-    """Whether steps may wait for a moment of real time: see `scheduler.linger`."""
+    real_time = True
+    """Whether steps may wait for a moment of it (see `scheduler.linger`), and timers be a little late."""
 
     def __init__(self, workers: int | None = None, *, name: str = "rtsync", seed: int | None = None) -> None:
         """``workers`` OS threads (default: the processors this process may use), started on demand.
@@ -77,7 +77,7 @@ class Runtime:
         self.running = False
         self.trace: Callable[[str, float, int, Any], object] | None = None
         self._seed = seed if seed is not None else random.SystemRandom().getrandbits(64)
-        self.timers = TimerQueue(self.now, self.nudge).share()
+        self.timers = TimerQueue(self.now, self.nudge, self.real_time).share()
         self.poller: Poller = shared(new_poller(self.nudge))
         self.injected: deque[Task] = shared(deque())
         self.idle: deque[Worker | Seat] = shared(deque())
@@ -113,7 +113,7 @@ class Runtime:
             self.role = [None]
             self.monitor = Monitor(self)
             self.poller = shared(new_poller(self.nudge))
-            self.timers = TimerQueue(self.now, self.nudge).share()
+            self.timers = TimerQueue(self.now, self.nudge, self.real_time).share()
             self.place_lock = shared(PlaceLock(self))
             self.workers = ()
             self.frozen = 0

@@ -29,6 +29,15 @@ from .task import Waiter, current_driver
 TICKS_PER_SECOND = 4096
 """A power of two, so that whole seconds are exact. A timer fires at most one tick (0.25 ms) late."""
 
+NEAR = 1 / 64
+"""Seconds. Who sleeps longer is woken at one tick in `TOGETHER`, so that many wake together. (Timeouts are
+nearly always disarmed: for them that would only cost something.)"""
+
+TOGETHER = 4
+"""A power of two: they are woken at most so many ticks (1 ms) late."""
+
+_TOGETHER_PER_SECOND = TICKS_PER_SECOND / TOGETHER
+
 FAR = float("inf")
 
 END_OF_TIME = 1e12
@@ -64,8 +73,14 @@ def _is_armed(entry: Entry) -> bool:
 class TimerQueue:
     """Timers of one runtime (or of one OS thread that blocks on its own)."""
 
-    def __init__(self, clock: Callable[[], float], nudge: Callable[[], object] | None = None) -> None:
-        """``clock`` gives seconds; ``nudge`` makes the one that waits for us look again."""
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        nudge: Callable[[], object] | None = None,
+        together: bool = True,
+    ) -> None:
+        """``clock`` gives seconds; ``nudge`` makes the one that waits for us look again; ``together`` says
+        whether sleepers wake together."""
         self.lock = published(RLock())
         self.clock = clock
         self.due: float = FAR  # the clock's time of the first bucket; read without the lock as a hint
@@ -75,6 +90,7 @@ class TimerQueue:
         self._most = SPARE  # entries at which it is time to look for dead ones
         self._dead = 0  # about: entries that were disarmed, counted without the lock
         self._firing = 0  # calls of `fire` that have taken timers out and not woken all of them yet
+        self._together = together
         self._nudge = nudge
         self._watched: float = FAR  # until when the one that waits for us means to sleep
 
@@ -96,11 +112,15 @@ class TimerQueue:
         self.insert(timer, deadline)
         return timer
 
-    def insert(self, timer: Entry, deadline: float) -> None:
-        """`arm`, with a timer that is there. Holds lock."""
+    def insert(self, timer: Entry, deadline: float, far: bool = False) -> None:
+        """`arm`, with a timer that is there; ``far``: it is to wake a sleeper, more than `NEAR` from now.
+        Holds lock."""
         if deadline > END_OF_TIME:
             deadline = END_OF_TIME
-        tick = ceil(deadline * TICKS_PER_SECOND)
+        if far and self._together:
+            tick = ceil(deadline * _TOGETHER_PER_SECOND) * TOGETHER
+        else:
+            tick = ceil(deadline * TICKS_PER_SECOND)
         entries = self._entries
         if entries >= self._most:
             self._drop_dead()

@@ -190,7 +190,7 @@ class Worker:
     def may_linger(self) -> bool:
         """See `scheduler.linger`: whether a wait of a moment inside this step keeps nobody from anything."""
         runtime = self.runtime
-        if self.next or self.queue or self.attention & ~PING or runtime.injected or not runtime.can_linger:
+        if self.next or self.queue or self.attention & ~PING or runtime.injected or not runtime.real_time:
             return False
         poller = runtime.poller
         if poller.busy and not poller.sleeper:

@@ -21,6 +21,7 @@ from rtsync import (
 )
 from rtsync.racket import alarm_evt
 from scheduler import TimerQueue
+from scheduler.timers import TICKS_PER_SECOND
 
 
 def now():
@@ -355,3 +356,37 @@ def test_timers_count_as_waiting_until_they_have_woken_whom_they_are_for():
     assert timers.fire() == 2
     assert seen == [True, True]
     assert not timers.waits()
+
+
+def test_timers_for_longer_fire_together_and_others_on_their_own():
+    now = 0.0
+    timers, woken = TimerQueue(lambda: now), []
+
+    class Sleeper:
+        key, queues = 1, False
+
+        def __init__(self, name):
+            self.name = name
+
+        def ready(self):
+            woken.append(self.name)
+
+    for tick in range(1, 5):
+        timers.insert([Sleeper(f"near {tick}")], tick / TICKS_PER_SECOND, False)
+        timers.insert([Sleeper(f"far {tick}")], tick / TICKS_PER_SECOND, True)
+    assert timers.buckets == 4
+    for tick in range(1, 4):
+        now = tick / TICKS_PER_SECOND
+        assert timers.fire() == 1
+    now = 4 / TICKS_PER_SECOND
+    assert timers.fire() == 5
+    assert sorted(woken) == sorted(f"{how} {tick}" for how in ("near", "far") for tick in range(1, 5))
+
+
+@pytest.mark.parametrize("secs", [0.003, 0.02])
+@pytest.mark.rtsync(workers=1)
+async def test_nobody_wakes_too_early(secs):
+    for _ in range(5):
+        started = time.monotonic()
+        await sleep(secs)
+        assert time.monotonic() - started >= secs

@@ -23,7 +23,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from scheduler import current_driver
 from scheduler.deterministic import Deterministic
@@ -51,13 +51,19 @@ outside: set[Any] = set()
 """What may wake somebody in this process although nothing in it runs: places that have not ended."""
 
 
-class _Call(NamedTuple):
+class _Call:
     """A call that a thread is in: what is to be known of a frame, which is not kept."""
 
-    own: bool  # one of our functions
-    name: str
-    where: str = ""  # of a user's
-    about: tuple[str, tuple[Any, ...]] | None = None  # of ours: what kind of thing it is about, and what
+    # (A named tuple would import modules that take longer than a place takes to start.)
+    __slots__ = ("about", "name", "own", "where")
+
+    def __init__(
+        self, own: bool, name: str, where: str = "", about: tuple[str, tuple[Any, ...]] | None = None
+    ) -> None:
+        self.own = own  # one of our functions
+        self.name = name
+        self.where = where  # of a user's
+        self.about = about  # of ours: what kind of thing it is about, and what
 
 
 def _call(frame: Any, qualname: str) -> _Call:
@@ -233,15 +239,8 @@ def _unescaped(name: str) -> str:
     return name.encode().decode("unicode_escape", "replace")
 
 
-class _Seen(NamedTuple):
-    """How a thread stands."""
-
-    state: str
-    calls: list[_Call]
-
-
-def _look(thread: Any, stacks: _Stacks) -> _Seen:
-    """How ``thread`` stands. Any OS thread, anywhere."""
+def _look(thread: Any, stacks: _Stacks) -> tuple[str, list[_Call]]:
+    """How ``thread`` stands, and its calls, outermost first. Any OS thread, anywhere."""
 
     def awaited() -> list[_Call]:
         return _awaited(thread) if stacks.stood(thread) else []
@@ -250,17 +249,17 @@ def _look(thread: Any, stacks: _Stacks) -> _Seen:
         return [] if thread.can_be_run else stacks.of(thread)
 
     if thread.dead:
-        return _Seen("has ended", [])
+        return "has ended", []
     if thread is current_or_none() and not thread.waiter:
-        return _Seen("", _called_here(thread))
+        return "", _called_here(thread)
     if (calls := thread.read_blocked(awaited)) is not None:
-        return _Seen("waits in", outer() + calls)
+        return "waits in", outer() + calls
     if (calls := thread.read_held(awaited)) is not None:
-        return _Seen("is stopped", outer() + calls)
+        return "is stopped", outer() + calls
     running = thread.running
     if (calls := _between_steps(thread)) is not None:
-        return _Seen("" if running else "is stopped", calls)
-    return _Seen("" if running else "is stopped", stacks.of(thread))
+        return "" if running else "is stopped", calls
+    return "" if running else "is stopped", stacks.of(thread)
 
 
 def _between_steps(thread: Any) -> list[_Call] | None:
@@ -281,16 +280,15 @@ def _between_steps(thread: Any) -> list[_Call] | None:
 def _describe(thread: Thread, stacks: _Stacks, whole: bool) -> str:
     """One thread: its name, what it waits on, and where in the user's code; ``whole``: all calls that lead
     there, the innermost first."""
-    seen = _look(thread, stacks)
+    state, calls = _look(thread, stacks)
     subject: _Call | None = None
     places: list[str] = []
-    for call in seen.calls:
+    for call in calls:
         if not call.own:
             places.append(f"\n    at {call.where}")
             subject = None
         elif subject is None or _is_between(subject.name):
             subject = call
-    state = seen.state
     if subject is not None:
         state = {"": "is", "is stopped": "is stopped"}.get(state, "waits") + " in " + _what(subject)
     places.reverse()

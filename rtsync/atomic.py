@@ -484,7 +484,7 @@ class UninterruptibleLock:
 
     def acquire(self) -> None:
         """Enter uninterruptible mode and take the lock. `ContractError` for the one who has it already, and
-        in atomic mode if its holder waits to enter that.
+        in atomic mode if its holder waits to enter that, or cannot go on before its end.
 
         Source: Racket Reference, ``uninterruptible-lock-acquire``."""
         thread = current_or_none()
@@ -501,7 +501,7 @@ class UninterruptibleLock:
         modes.uninterruptible += 1
         if not self._lock.acquire(False):
             try:
-                self._wait(thread, modes)
+                self._wait(modes)
             except BaseException:
                 modes.uninterruptible -= 1
                 raise
@@ -510,28 +510,56 @@ class UninterruptibleLock:
         if not thread.pending & NO_BLOCK:
             thread.allow_blocking(False)
 
-    def _wait(self, thread: Any, modes: Modes) -> None:
+    def _wait(self, modes: Modes) -> None:
         driver = current_driver()
-        # Who waits on a worker of the place counts as stopped there: the holder may wait to enter atomic
-        # mode.
-        worker = driver if driver.key and modes.place_lock is None else None
+        acquire = self._lock.acquire
+        modes.waits_for = self
+        try:
+            if modes.place_lock is not None:
+                while not acquire(timeout=_PERIOD):
+                    self._refuse_if_stuck(modes.place_lock)
+            elif driver.key:
+                self._wait_aside(driver, modes)
+            else:
+                acquire()
+        finally:
+            modes.waits_for = None
+
+    def _wait_aside(self, worker: Any, modes: Modes) -> None:
+        """Who waits on a worker of the place counts as stopped there: the holder may wait to enter atomic
+        mode."""
         acquire = self._lock.acquire
         while True:
-            if worker is not None:
-                worker.aside()
-                if acquire(timeout=_PERIOD):
-                    if worker.gate.acquire(False):
-                        return
+            modes.stands_aside = worker.runtime is worker.home  # atomic mode does not stop pools
+            worker.aside()
+            found = acquire(timeout=_PERIOD)
+            if not worker.gate.acquire(False):
+                if found:
                     self._lock.release()  # whoever is in atomic mode may want it, and we may not go on
                 worker.gate.acquire()
-                if acquire(False):
-                    return
-            elif acquire(timeout=_PERIOD):
+                found = acquire(False)
+            modes.stands_aside = False
+            if found:
                 return
-            if modes.place_lock is not None and modes.place_lock.waits(self._holder):
+
+    def _refuse_if_stuck(self, place_lock: Any) -> None:
+        """The current thread is in atomic mode, and waits for this lock: `ContractError` if its holder waits
+        for the end of that, or for another lock whose holder does, and so on."""
+        lock: Any = self
+        seen = []
+        while lock is not None and lock not in seen:
+            seen.append(lock)
+            holder = lock._holder
+            if not hasattr(holder, "modes"):  # nobody, or an OS thread that is none of ours
+                return
+            modes = holder._rare.modes
+            if modes.stands_aside or place_lock.waits(holder):
                 raise ContractError(
                     "acquire: the thread that has the lock waits to enter atomic mode, in which this one is"
+                    if place_lock.waits(self._holder)
+                    else "acquire: the thread that has the lock cannot go on while this one is in atomic mode"
                 )
+            lock = modes.waits_for
 
     def release(self) -> None:
         """Free the lock and leave uninterruptible mode. `ContractError` for one who does not have it.

@@ -34,7 +34,9 @@ class Modes:
         "locks",
         "place_lock",
         "refused",
+        "stands_aside",
         "uninterruptible",
+        "waits_for",
     )
 
     def __init__(self) -> None:
@@ -45,6 +47,10 @@ class Modes:
         self.locks: list[Any] = []  # uninterruptible locks that it holds
         self.place_lock: Any = None  # the place lock, while in atomic mode
         self.leaves: list[Callable[[], object]] = []  # to be called on leaving atomic mode
+        self.waits_for: Any = None  # the uninterruptible lock that it waits for
+        self.stands_aside = (
+            False  # and meanwhile another thread may be in atomic mode; read by others as well
+        )
         self.refused = False  # its OS thread has taken back an operation that would have blocked
 
     @property

@@ -645,6 +645,53 @@ async def test_uninterruptible_locks_and_atomic_mode_in_either_order():
     assert all("waits to enter atomic mode" in text for text in refused)
 
 
+@pytest.mark.parametrize("through_another", [False, True])
+@pytest.mark.rtsync(workers=3)
+def test_a_lock_whose_holder_waits_for_another_one_and_stands_aside_is_refused_in_atomic_mode(
+    through_another,
+):
+    """Whoever waits for a lock on a worker counts as stopped, also if it has another one."""
+    wanted, held_aside, held_by_os_thread = locks = [UninterruptibleLock() for _ in range(3)]
+    ready = [threading.Event() for _ in range(2)]
+    leave = threading.Event()
+
+    def stay():
+        with held_by_os_thread:
+            ready[0].set()
+            assert leave.wait(30)
+
+    async def wait_on_a_worker():
+        with held_aside:
+            ready[1].set()
+            with held_by_os_thread:
+                return "got on"
+
+    def wait_elsewhere():
+        with wanted, held_aside:
+            return "got on"
+
+    first = thread(stay)
+    assert ready[0].wait(30)
+    second = thread(wait_on_a_worker)
+    assert ready[1].wait(30)
+    others = [thread(wait_elsewhere)] if through_another else []
+    while through_another and not wanted._lock.locked():
+        time.sleep(0.001)
+
+    async def alone():
+        with atomic(), wanted if through_another else held_aside:
+            pass
+
+    with pytest.raises(ContractError, match="cannot go on while this one is in atomic mode"):
+        block_on(thread(alone).join())
+    leave.set()
+    block_on(first.join())
+    assert [block_on(t.join()) for t in (second, *others)] == ["got on"] * (1 + len(others))
+    for lock in locks:
+        with lock:
+            pass
+
+
 @pytest.mark.rtsync(workers=3)
 async def test_an_atomic_section_waits_for_the_end_of_uninterruptible_ones():
     pair = [0, 0]

@@ -50,6 +50,10 @@ using the same objects."""
 FEW = 64
 """So many tasks are worth it, however short their steps are."""
 
+AT_THE_END = 1000
+"""How many steps a task that must not give way may still make when the runtime ends: it may be about to leave its
+mode, and to end; or go on for ever."""
+
 LOCKS = 64
 """How many locks a worker has for objects that need one rarely and only for a moment, and need not have their
 own: 80 bytes each saved, and a twentieth of the time that it takes to make a thread."""
@@ -322,6 +326,7 @@ class Worker:
             self.again = True
             return
         self.going = task
+        left = AT_THE_END
         while True:
             self.again = False
             if not task.pending or task.on_pending():
@@ -329,9 +334,11 @@ class Worker:
                 self.step(task, task.coro.send, value)
             if not self.again:
                 break
-            if self.attention & STOP:  # the runtime ends; it may go on for ever
-                task.give_way(self)
-                break
+            if self.attention & STOP:
+                left -= 1
+                if not left:
+                    task.give_way(self)
+                    break
         self.again = False
         self.going = outer
 

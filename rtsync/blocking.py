@@ -70,7 +70,11 @@ async def _to_os_thread(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     rare = driver.task._rare
     if rare is not None and rare.breaks is not None and not rare.breaks.entered:
         call._rarely().breaks = Breaks(False)
-    custodian.adopt(call)
+    try:
+        custodian.adopt(call)
+    except ContractError:
+        call._end_as(KILLED, None)  # who has found it there meanwhile waits for its end
+        raise
     runtime.blocking.start(call)
     try:
         return await call.join()

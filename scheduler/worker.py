@@ -51,8 +51,8 @@ FEW = 64
 """So many tasks are worth it, however short their steps are."""
 
 AT_THE_END = 1000
-"""How many steps a task that must not give way may still make when the runtime ends: it may be about to leave its
-mode, and to end; or go on for ever."""
+"""How many steps a task that must not give way may still make when the runtime ends: it may be about to leave
+its mode, and to end; or go on for ever."""
 
 LOCKS = 64
 """How many locks a worker has for objects that need one rarely and only for a moment, and need not have their

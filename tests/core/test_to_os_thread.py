@@ -256,6 +256,22 @@ async def test_under_a_shut_down_custodian_no_call_is_made():
     assert made == []
 
 
+async def test_a_call_that_a_shutdown_finds_and_the_custodian_refuses_is_dead(monkeypatch):
+    """Found by the stress run: who shut the custodian down waited for its end, and asked for it for ever."""
+    found = []
+
+    def adopt(custodian, member):
+        found.append(member)
+        raise ContractError("it has been shut down meanwhile")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Custodian, "adopt", adopt)
+        with pytest.raises(ContractError):
+            await to_os_thread(int)
+    (call,) = found
+    assert call.dead
+
+
 async def test_a_queued_call_can_be_suspended_with_its_custodians_threads():
     runtime = current_thread().runtime
     runtime.blocking.limit = 1

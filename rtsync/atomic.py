@@ -553,11 +553,14 @@ class UninterruptibleLock:
             if not hasattr(holder, "modes"):  # nobody, or an OS thread that is none of ours
                 return
             modes = holder._rare.modes
-            if modes.stands_aside or place_lock.waits(holder):
+            waits = place_lock.waits(holder)
+            if waits and lock is self:
                 raise ContractError(
                     "acquire: the thread that has the lock waits to enter atomic mode, in which this one is"
-                    if place_lock.waits(self._holder)
-                    else "acquire: the thread that has the lock cannot go on while this one is in atomic mode"
+                )
+            if waits or modes.stands_aside:
+                raise ContractError(
+                    "acquire: the thread that has the lock cannot go on while this one is in atomic mode"
                 )
             lock = modes.waits_for
 

@@ -36,9 +36,7 @@ class TwoSided(BaseEvt):
         self._getters: deque[Any] = published(deque())
         self._putters: deque[Any] = published(deque())
         self._dead = 0  # entries in both that have died early
-        self._pair: Pair | None = (
-            None  # our lock and that of the channel beside which we were waited for last
-        )
+        self._pair: Pair | None = None  # our lock and that of the channel we were waited for beside last
         published(self)
 
     def get(self) -> Coroutine[Any, Any, Any]:

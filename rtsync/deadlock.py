@@ -22,7 +22,7 @@ import faulthandler
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler import current_driver
@@ -46,6 +46,9 @@ _BETWEEN: Final = frozenset(("call", "call_with_break_parameterization", "call_w
 def _is_between(qualname: str) -> bool:
     return qualname in _BETWEEN or qualname.endswith((".__aenter__", ".__anext__"))
 
+
+_WORKER: Final = sys.modules["scheduler.worker"].__file__
+"""Where the calls are that a worker makes around a step."""
 
 outside: set[Any] = set()
 """What may wake somebody in this process although nothing in it runs: places that have not ended."""
@@ -152,19 +155,11 @@ def _called_here(thread: Any) -> list[_Call]:
         if not _is_own(frame):
             if frame.f_globals.get("__name__") != "threading":
                 found.append(_call(frame, frame.f_code.co_qualname))
-        elif found and thread.can_be_run and _is_loop(frame.f_code.co_filename):
+        elif found and thread.can_be_run and frame.f_code.co_filename == _WORKER:
             break
         frame = frame.f_back
     found.reverse()
     return found
-
-
-def _is_loop(path: str) -> bool:
-    """Whether this is the file of what a worker does around a step."""
-    return path == _WORKER
-
-
-_WORKER: Final = sys.modules["scheduler.worker"].__file__
 
 
 class _Stacks:
@@ -197,7 +192,7 @@ class _Stacks:
             if not is_our_file(path):
                 if path != threading.__file__:
                     found.append(_Call(False, name, f"{path}:{line} in {name}"))
-            elif found and thread.can_be_run and _is_loop(path):
+            elif found and thread.can_be_run and path == _WORKER:
                 break
         found.reverse()
         return found
@@ -257,17 +252,13 @@ def _look(thread: Any, stacks: _Stacks) -> tuple[str, list[_Call]]:
     if (calls := thread.read_held(awaited)) is not None:
         return "is stopped", outer() + calls
     running = thread.running
-    if (calls := _between_steps(thread)) is not None:
+    if (calls := _between_steps(thread, awaited)) is not None:
         return "" if running else "is stopped", calls
     return "" if running else "is stopped", stacks.of(thread)
 
 
-def _between_steps(thread: Any) -> list[_Call] | None:
-    """The calls of ``thread`` if it waits for its next step."""
-
-    def awaited() -> list[_Call]:
-        return _awaited(thread)
-
+def _between_steps(thread: Any, awaited: Callable[[], list[_Call]]) -> list[_Call] | None:
+    """Its calls, which ``awaited`` gives, if ``thread`` waits for its next step."""
     runtime = runtimes.get(thread.key)
     if not isinstance(runtime, Deterministic):
         return thread.read_ready(awaited)  # type: ignore[no-any-return]

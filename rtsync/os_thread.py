@@ -53,18 +53,7 @@ class OsThread(Thread):
         self.ready()
 
     def seize(self) -> bool:
-        waiter = self.waiter
-        if waiter:
-            try:
-                claimed = waiter.pop()
-            except IndexError:
-                return False
-            claimed.value = RETRY
-            if claimed is self:
-                return True
-            claimed.ready()  # see Controlled.seize
-            return False
-        return bool(self._threads.unqueue(self))
+        return self._claim() or bool(self._threads.unqueue(self))
 
     def on_parked(self, waiter: list[Any]) -> None:
         if not self.pending & NO_BLOCK:

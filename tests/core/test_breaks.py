@@ -39,6 +39,15 @@ BLOCKING = {
 }
 
 
+async def broken(child, times=1):
+    """A new thread, broken so many times, each time when it waits."""
+    t = thread(child)
+    for _ in range(times):
+        await sync(idle())
+        t.break_()
+    return t
+
+
 def test_the_classes():
     assert issubclass(Break, KeyboardInterrupt)
     assert issubclass(BreakHangUp, Break)
@@ -53,9 +62,7 @@ async def test_a_blocked_thread_gets_the_break_at_its_operation(operation):
         except Break as error:
             return type(error)
 
-    t = thread(child)
-    await sync(idle())
-    t.break_()
+    t = await broken(child)
     assert await t.join() is Break
 
 
@@ -118,9 +125,7 @@ async def test_a_thread_goes_on_after_a_break_it_has_caught():
             pass
         return await ch.get()
 
-    t = thread(child)
-    await sync(idle())
-    t.break_()
+    t = await broken(child)
     await ch.put("value")
     assert await t.join() == "value"
 
@@ -136,9 +141,7 @@ async def test_the_queues_are_left_before_the_break_is_raised():
             sem.post()
             seen.append((sem.count, ch.try_get("nothing"), await sync(ch.put_evt(1), timeout=0)))
 
-    t = thread(child)
-    await sync(idle())
-    t.break_()
+    t = await broken(child)
     await t.join()
     assert seen == [(1, "nothing", None)]
 
@@ -304,9 +307,7 @@ async def test_a_break_waits_while_breaks_are_disabled():
         except Break:
             log.append("broken")
 
-    t = thread(child)
-    await sync(idle())
-    t.break_()
+    t = await broken(child)
     await sync(idle())
     assert log == []
     await ch.put("value")
@@ -405,9 +406,7 @@ async def test_a_break_in_a_disabled_thread_stays_pending_until_its_end():
         with breaks(False):
             await Channel().get()
 
-    t = thread(child)
-    await sync(idle())
-    t.break_()
+    t = await broken(child)
     await sync(idle())
     assert not t.dead
     t.kill()
@@ -484,11 +483,7 @@ async def test_a_second_break_waits_for_the_clean_up_of_the_first():
             log.append(await gate.get())
 
     uncaught_exception_handler(lambda thread, error: None)
-    t = thread(child)
-    await sync(idle())
-    t.break_()
-    await sync(idle())
-    t.break_()
+    t = await broken(child, times=2)
     await sync(idle())
     assert not t.dead
     await gate.put("clean")
@@ -518,9 +513,7 @@ async def test_breaks_are_disabled_in_clean_up_and_come_after_it():
         except Break:
             log.append("second")
 
-    t = thread(child)
-    await sync(idle())
-    t.break_()
+    t = await broken(child)
     await t.join()
     assert log == [False, "own", "clean", "first", True, "second"]
 
@@ -579,11 +572,7 @@ async def test_a_break_waits_for_clean_up_in_an_asynchronous_generator():
             pass
 
     uncaught_exception_handler(lambda thread, error: None)
-    t = thread(child)
-    await sync(idle())
-    t.break_()
-    await sync(idle())
-    t.break_()
+    t = await broken(child, times=2)
     await sync(idle())
     assert not t.dead
     await gate.put("clean")
@@ -611,11 +600,7 @@ class TestEnabledInCleanUp:
                 log.append(break_enabled())
             return break_enabled()
 
-        t = thread(child)
-        await sync(idle())
-        t.break_()
-        await sync(idle())
-        t.break_()
+        t = await broken(child, times=2)
         assert await t.join() is True
         assert log == [False, True, False, False]
 
@@ -669,9 +654,7 @@ class TestEnabledInCleanUp:
                 log.append("goes on")
                 await sleep(0)
 
-        t = thread(child)
-        await sync(idle())
-        t.break_()
+        t = await broken(child)
         await t.join()
         assert log == ["pending", "goes on"]
 
@@ -688,11 +671,7 @@ class TestEnabledInCleanUp:
                     await Channel().get()
 
         uncaught_exception_handler(lambda thread, error: None)
-        t = thread(child)
-        await sync(idle())
-        t.break_()
-        await sync(idle())
-        t.break_()
+        t = await broken(child, times=2)
         await sync(idle())
         assert not t.dead
         await gate.put("go on")
@@ -709,11 +688,7 @@ class TestEnabledInCleanUp:
                 await Channel().get()
 
         uncaught_exception_handler(lambda thread, error: None)
-        t = thread(child)
-        await sync(idle())
-        t.break_()
-        await sync(idle())
-        t.break_()
+        t = await broken(child, times=2)
         with pytest.raises(Break):
             await t.join()
 
@@ -728,11 +703,7 @@ class TestEnabledInCleanUp:
                 await wait()
 
         uncaught_exception_handler(lambda thread, error: None)
-        t = thread(child)
-        await sync(idle())
-        t.break_()
-        await sync(idle())
-        t.break_()
+        t = await broken(child, times=2)
         with pytest.raises(Break):
             await t.join()
 
@@ -749,9 +720,7 @@ class TestEnabledInCleanUp:
             gc.collect()
             return seen[0]()
 
-        t = thread(child)
-        await sync(idle())
-        t.break_()
+        t = await broken(child)
         assert await t.join() is None
 
 

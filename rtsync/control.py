@@ -667,12 +667,13 @@ class Controlled(Task):
                 break
 
     def _ask_safepoint(self) -> None:
-        """Have `at_safepoint` called until it is acknowledged, or the thread has ended. `SchedulerError`, and
-        nothing has changed, if there is no way to do so."""
+        """Have `at_safepoint` called until it is acknowledged, or the thread has ended or stands still: by
+        what it finds when it goes on. `SchedulerError`, and nothing has changed, if there is no way to do so.
+        """
         safepoints.prepare()
         with self._lock:
             rare = self._rarely()
-            if self._state < RESULT and not rare.asked:
+            if self._state == ALIVE and not rare.asked:
                 rare.asked = True
                 safepoints.update(self)
 

@@ -170,11 +170,13 @@ async def test_a_killed_thread_has_not_failed():
 async def test_a_suspended_thread_is_waited_for():
     async def block():
         async with Scope() as scope:
-            inside.append(scope.thread(sleep))
+            inside.append(scope.thread(go.wait))
             inside[0].suspend()
 
-    inside = []
+    inside, go = [], Semaphore()
     t = thread(block)
+    await sync(idle())
+    go.post()
     await sync(idle())
     assert not t.dead
     inside[0].resume()

@@ -743,6 +743,34 @@ async def test_resume_without_a_custodian_has_no_effect():
     assert t.running
 
 
+@pytest.mark.rtsync(workers=2)
+async def test_a_thread_that_stands_still_just_before_it_is_asked_for_is_not(monkeypatch):
+    """All code of the process would run with events on until somebody resumes it, and it would never be
+    collected."""
+    begun, stop = [], []
+
+    async def hog():
+        begun.append(1)
+        while not stop:
+            pass
+        await Channel().get()
+
+    def prepare():
+        stop.append(1)
+        while t._state != HELD:
+            time.sleep(0.0001)
+        return original()
+
+    original = safepoints.prepare
+    t = thread(hog)
+    while not begun:
+        await sleep(0)
+    monkeypatch.setattr(safepoints, "prepare", prepare)
+    t.suspend()
+    assert stop
+    assert t not in safepoints._wanted
+
+
 @pytest.mark.parametrize("where", ["computing", "in a call into C"])
 @pytest.mark.rtsync(workers=2)
 async def test_safepoints_are_off_again_once_a_thread_stands_still(where):

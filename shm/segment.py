@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 _FOLDER = "/dev/shm"
 _GONE = (FileNotFoundError, PermissionError, ProcessLookupError, NotADirectoryError)
+_keepers: list[Callable[[], object]] = []
+"""See `when_full`."""
 
 
 class Segment:
@@ -209,9 +211,11 @@ def _filled(nbytes: int, fill: Callable[[int], None]) -> int:
     """The descriptor of a new file without a name, once ``fill`` has given it its contents."""
     fd = _unnamed_file()
     try:
-        disk = os.fstatvfs(fd)
-        if nbytes > (disk.f_bavail * disk.f_frsize if disk.f_blocks else sys.maxsize):
-            raise _full(fd, nbytes)  # before it has taken from others all that there is
+        if nbytes > _free(fd):
+            for give_back in _keepers:
+                give_back()
+            if nbytes > _free(fd):
+                raise _full(fd, nbytes)  # before it has taken from others all that there is
         try:
             fill(fd)
         except OSError as error:
@@ -220,6 +224,17 @@ def _filled(nbytes: int, fill: Callable[[int], None]) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def when_full(give_back: Callable[[], object]) -> None:
+    """Have ``give_back()`` called when there is too little room for a new segment, before that is an error.
+    For who keeps memory that is not in use. Any OS thread, whatever it is doing."""
+    _keepers.append(give_back)
+
+
+def _free(fd: int) -> int:
+    disk = os.fstatvfs(fd)
+    return disk.f_bavail * disk.f_frsize if disk.f_blocks else sys.maxsize
 
 
 def _unnamed_file() -> int:

@@ -6,7 +6,7 @@ the message, in flight or arrived, hold that one or mappings made of it. When th
 they went, ours is the only one that is open, and the kernel grants a write lease, which it does to a sole
 holder only: that is how we know. Then the pages are written again for the next large message.
 
-What has not been used for a moment is given back to the system.
+What has not been used for a moment is given back to the system; at once when a segment finds no room.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ import time
 from _thread import RLock, start_new_thread
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
+from weakref import finalize
 
+from scheduler import nested
 from shm import Segment
+from shm.segment import when_full
 
 if TYPE_CHECKING:
     import mmap
@@ -34,24 +37,38 @@ KEEP: Final = 1.0
 
 
 class _Page:
-    """A segment of ours."""
+    """The memory of a segment, which is ours until we close it. (Not until its last reference goes: that is
+    seen only when the OS thread that made it runs again, which may sleep for long.)"""
 
-    __slots__ = ("_map", "lent", "segment")
+    __slots__ = ("__weakref__", "_close", "_map", "fd", "lent", "nbytes")
 
     def __init__(self, segment: Segment) -> None:
-        self.segment = segment
+        """``OSError`` if there is no descriptor to spare."""
+        self.fd = os.dup(segment.fileno())
+        self._close = finalize(self, os.close, self.fd)
+        self._close.atexit = False
+        self.nbytes = segment.nbytes
         self.lent = 0.0
         """When it was lent last."""
         self._map: mmap.mmap | None = None
 
+    def close(self) -> None:
+        """Let go of it. Nobody else uses the page."""
+        if self._map is not None:
+            self._map.close()
+        self._close()
+
+    def lend(self) -> Segment:
+        """A loan of it. ``OSError`` where it cannot be lent, or if there is no descriptor to spare."""
+        return Segment.from_fd(os.open(f"/proc/self/fd/{self.fd}", os.O_RDWR | os.O_CLOEXEC))
+
     def is_ours_alone(self) -> bool:
         """Whether nobody has a loan of it, in this process or any other."""
-        fd = self.segment.fileno()
         try:
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         except OSError:
             return False
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return True
 
     def write(self, blocks: Sequence[memoryview]) -> None:
@@ -61,7 +78,7 @@ class _Page:
 
             # All pages at once: one by one, as they are touched, would take longer than the writing.
             flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-            self._map = mmap.mmap(self.segment.fileno(), self.segment.nbytes, flags=flags, trackfd=False)
+            self._map = mmap.mmap(self.fd, self.nbytes, flags=flags, trackfd=False)
         start = 0
         for block in blocks:
             self._map[start : start + len(block)] = block
@@ -82,23 +99,25 @@ class _Lender:
         if not LEAST <= nbytes <= MOST:
             return Segment.written(blocks, nbytes)
         page = self._free(nbytes)
-        if page is None:
-            page = _Page(Segment.written(blocks, nbytes))
-        else:
+        if page is not None:
             page.write(blocks)
-        try:
-            fd = os.open(f"/proc/self/fd/{page.segment.fileno()}", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:  # no such folder, or no descriptor to spare: then it goes for good
-            return page.segment
+            loan = page.lend()
+        else:
+            segment = Segment.written(blocks, nbytes)
+            try:
+                page = _Page(segment)
+                loan = page.lend()
+            except OSError:  # then it goes for good
+                return segment
         self._keep(page)
-        return Segment.from_fd(fd)
+        return loan
 
     def _free(self, nbytes: int) -> _Page | None:
         """One that is large enough, not much too large, and that nobody has any more; it is the caller's from
         now on."""
         with self._lock:
             for index, page in enumerate(self._pages):
-                if nbytes <= page.segment.nbytes <= 2 * nbytes and page.is_ours_alone():
+                if nbytes <= page.nbytes <= 2 * nbytes and page.is_ours_alone():
                     return self._pages.pop(index)
         return None
 
@@ -106,9 +125,11 @@ class _Lender:
         page.lent = time.monotonic()
         with self._lock:
             self._pages.append(page)
-            total = sum(page.segment.nbytes for page in self._pages)
+            total = sum(page.nbytes for page in self._pages)
             while total > MOST:
-                total -= self._pages.pop(0).segment.nbytes
+                oldest = self._pages.pop(0)
+                total -= oldest.nbytes
+                oldest.close()
             if self._pages and not self._sweeping:
                 # No threading.Thread: it is none of the program's, and nobody waits for it.
                 start_new_thread(self._sweep, ())
@@ -119,10 +140,22 @@ class _Lender:
             time.sleep(KEEP / 2)
             with self._lock:
                 limit = time.monotonic() - KEEP
-                self._pages = [page for page in self._pages if page.lent > limit]
+                self._drop([page for page in self._pages if page.lent <= limit])
                 if not self._pages:
                     self._sweeping = False
                     return
+
+    def give_back(self) -> None:
+        """Close what nobody uses now. Any OS thread."""
+        with self._lock:
+            if not nested(self._lock):  # a finalizer, in the middle of something else here
+                self._drop([page for page in self._pages if page.is_ours_alone()])
+
+    def _drop(self, pages: list[_Page]) -> None:
+        """Holds _lock."""
+        self._pages = [page for page in self._pages if page not in pages]
+        for page in pages:
+            page.close()
 
     def forget(self) -> None:
         """In the child of a fork: it is the parent's."""
@@ -131,4 +164,5 @@ class _Lender:
 
 _lender = _Lender()
 written = _lender.written
+when_full(_lender.give_back)
 os.register_at_fork(after_in_child=_lender.forget)

@@ -2,6 +2,9 @@
 
 import gc
 import os
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +24,15 @@ def block(byte):
 
 def inode(segment):
     return os.fstat(segment.fileno()).st_ino
+
+
+def inodes():
+    """Of all that this process has open or mapped."""
+    found = {int(line.split()[4]) for line in Path("/proc/self/maps").read_text().splitlines()}
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the folder's own, which is closed
+            found.add(os.fstat(int(fd)).st_ino)
+    return found
 
 
 def test_memory_that_nobody_has_any_more_is_written_again():
@@ -83,6 +95,52 @@ def test_what_is_not_used_is_given_back(monkeypatch):
     wait_until(lambda: not lender._pages and not lender._sweeping)
     lender.written(block(1), SIZE)
     wait_until(lambda: not lender._pages and not lender._sweeping)
+
+
+def test_what_is_not_used_is_given_back_although_the_thread_that_sent_it_sleeps(monkeypatch):
+    monkeypatch.setattr(lending, "KEEP", 0.01)
+    lender = lending._Lender()
+    sent, asleep = [], threading.Event()
+
+    def send():
+        sent.append(inode(lender.written(block(1), SIZE)))
+        asleep.wait()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    wait_until(lambda: sent and not lender._pages)
+    try:
+        # A descriptor of it, or a mapping.
+        wait_until(lambda: sent[0] not in inodes())
+    finally:
+        asleep.set()
+        sender.join()
+
+
+def test_what_is_not_used_is_given_back_at_once_when_there_is_no_room(private_shm):
+    program = """
+    from rtsync import SharedBytes, block_on
+    from rtsync.place import place_channel
+
+    one, other = place_channel()
+    for size in (12_000_000, 5_000_000, 14_000_000, 5_000_000):
+        one.put(bytes(size))
+        print(len(block_on(other.get())))
+    one.put(bytes(10_000_000))
+    block_on(other.get())
+    print(len(SharedBytes(12_000_000)))
+    """
+    assert private_shm(program).split() == ["12000000", "5000000", "14000000", "5000000", "12000000"]
+
+
+def test_what_somebody_has_is_not_given_back():
+    lender = lending._Lender()
+    kept, gone = lender.written(block(1), SIZE), lender.written(block(2), SIZE)
+    del gone
+    gc.collect()
+    lender.give_back()
+    assert len(lender._pages) == 1
+    assert bytes(kept.view()) == bytes([1]) * SIZE
 
 
 @pytest.mark.rtsync(workers=2)

@@ -128,6 +128,11 @@ def main() -> None:
     gc.freeze()
     gc.enable()
     pid = os.getpid()
+    # Ctrl-C goes to all processes of a terminal; what it means for a place is for its creator to say. Not
+    # SIG_IGN, which programs started by the place would inherit. Our location has held it back until now.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+    rtsync.runtime._KINDS.pop(signal.SIGINT, None)
     control = Pipe(os.dup(0))
     order = unpack(receive(control))
     _take_input(order["stdin"])
@@ -140,10 +145,6 @@ def main() -> None:
         log.forward = lambda event: creator.say("event", event)
     set_main_origin(order["main"])
     sys.argv = order["argv"]
-    # Ctrl-C goes to all processes of a terminal; what it means for a place is for its creator to say. Not
-    # SIG_IGN, which programs started by the place would inherit.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
-    rtsync.runtime._KINDS.pop(signal.SIGINT, None)
     channel = order.pop("channel")
     channel._end.be_sole()  # our creator has let go of it, having sent it
     if log.wanted():

@@ -55,7 +55,8 @@ class LocalLocation(PlaceLocation):
                     _command(),
                     os.environ,
                     file_actions=[(os.POSIX_SPAWN_DUP2, copy, fd) for fd, copy in enumerate(copies)],
-                    setsigmask=(),
+                    # Until it has said what Ctrl-C means there, which is nothing.
+                    setsigmask=(signal.SIGINT,),
                 )
         finally:
             for fd in copies:

@@ -214,6 +214,15 @@ async def test_ctrl_c_in_the_terminal_is_the_creators_business():
     assert await p.wait() == 0
 
 
+@pytest.mark.rtsync(workers=2)
+async def test_ctrl_c_does_not_disturb_a_place_that_is_only_starting():
+    p = start("echo")
+    os.kill(p.id, signal.SIGINT)
+    assert await p.put_get("here") == "here"
+    p.put(None)
+    assert await p.wait() == 0
+
+
 # -- custodians and the creator's end --------------------------------------------------------------
 
 

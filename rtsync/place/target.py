@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from rtsync.errors import ContractError, refuse
@@ -54,10 +54,12 @@ def of_function(operation: str, fn: Any) -> Target:
     found: Any = sys.modules.get(module) if isinstance(module, str) else None
     for part in name.split(".") if isinstance(name, str) else ():
         found = getattr(found, part, None)
-    if found is not fn or (module in MAIN_NAMES and main_origin() is None):
+    same = found == fn if isinstance(fn, MethodType) else found is fn  # each look-up makes another method
+    if not same or (module in MAIN_NAMES and main_origin() is None):
+        hint = "; place_context sends a function along, with what it closes over"
         raise ContractError(
-            f"{operation}: {fn!r} is not a function of a module that another process can import; "
-            "place_context sends a function along, with what it closes over"
+            f"{operation}: {fn!r} is not a function of a module that another process can import"
+            + hint * isinstance(fn, FunctionType)
         )
     assert isinstance(module, str)
     assert isinstance(name, str)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -375,6 +376,33 @@ async def test_place_refuses_a_function_that_another_process_cannot_import():
             place(fn)
     with pytest.raises(TypeError, match="place: fn must be a function"):
         place(5)
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_only_what_place_context_takes_is_referred_to_it():
+    with pytest.raises(ContractError, match=r"not a function of a module that another process can import$"):
+        place(partial(print, end=""))
+
+
+def test_a_class_method_of_the_main_program_works(program):
+    done = program(
+        """
+        import rtsync as rt
+        from rtsync.place import place
+
+        class Worker:
+            @classmethod
+            async def main(cls, channel):
+                channel.put(cls.__name__)
+
+        async def main():
+            print(await place(Worker.main).get())
+
+        if __name__ == "__main__":
+            rt.run(main)
+        """
+    )
+    assert done.stdout == "Worker\n"
 
 
 def test_functions_and_classes_of_the_main_program_work(program):

@@ -86,8 +86,8 @@ class Creator:
             defer(partial(main.break_, kind))
 
     def say(self, *message: Any) -> None:
-        """Tell it something."""
-        self._control.send(pack_own(message))
+        """Tell it something. While there is no room for it in shared memory, that is waited for too."""
+        self._control.send(pack_own(message, private=True))
 
     def leave(self, value: int) -> None:
         """A thread has called ``sys.exit(value)``: the place ends, whatever its main thread does. On a

@@ -419,13 +419,13 @@ def _pack(message: Any, found: int, private: bool) -> Packet:
     return Packet.of(file.pieces, buffers, pickler.attachments, own_ways=own_ways, private=private)
 
 
-def pack_own(message: Any, pickler_type: Any = _Pickler) -> Packet:
+def pack_own(message: Any, pickler_type: Any = _Pickler, *, private: bool = False) -> Packet:
     """`pack` for what the library itself sends, unchecked."""
     file = io.BytesIO()
     buffers: list[memoryview] = []
     pickler = pickler_type(file, buffers)
     pickler.dump(message)
-    return Packet.of(file.getvalue(), buffers, pickler.attachments, own_ways=True)
+    return Packet.of(file.getvalue(), buffers, pickler.attachments, own_ways=True, private=private)
 
 
 # -- arrival ---------------------------------------------------------------------------------------

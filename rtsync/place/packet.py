@@ -66,7 +66,14 @@ _BATCH: Final = 0x04
 
 SEND_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _BUSY: Final = {errno.EAGAIN, errno.EWOULDBLOCK}
-_LATER: Final = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+_LATER: Final = {
+    errno.ETOOMANYREFS,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOSPC,  # the shared memory is full
+}
 _GONE: Final = {errno.EPIPE, errno.ENOTCONN, errno.ECONNREFUSED}
 
 _CURSOR: Final = Struct("<II")  # the number of a batch, and how many of its packets have been taken

@@ -218,6 +218,13 @@ async def test_queued_messages_wait_while_there_is_no_shared_memory(monkeypatch)
 
 
 @pytest.mark.rtsync(workers=2)
+async def test_what_a_place_has_not_got_rid_of_when_it_ends_waits_for_shared_memory_too():
+    p = start("ends_while_memory_is_full")
+    assert await p.wait() == 0
+    assert [(await p.get())[0] for _ in range(400)] == list(range(400))
+
+
+@pytest.mark.rtsync(workers=2)
 async def test_messages_wait_while_the_system_has_no_descriptors_to_spare(monkeypatch):
     one, other = place_channel()
     real = packet_module._send

@@ -1,5 +1,6 @@
 """What the places of these tests run. Imports nothing that takes long."""
 
+import errno
 import os
 import random
 import sys
@@ -7,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import rtsync as rt
+from rtsync.place import lending
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,23 @@ async def floods(channel):
     near, far = rt.place.place_channel()
     far.put("through a channel that was sent last")
     channel.put(near)
+
+
+async def ends_while_memory_is_full(channel):
+    """With large messages that wait, some of them in its own memory, and first refused by the system."""
+    for n in range(300):
+        channel.put((n, bytes(3000)))
+    for n in range(300, 400):
+        channel.put((n, bytes(70_000)))
+    refusals, real = [None] * 3, lending.written
+
+    def written(blocks, nbytes):
+        if refusals:
+            refusals.pop()
+            raise OSError(errno.ENOSPC, "shared memory is full")
+        return real(blocks, nbytes)
+
+    lending.written = written
 
 
 async def gets_channel_and_ends(channel):

@@ -433,14 +433,14 @@ def _create(
         theirs.close()
         made._control.close()
         raise
-    ports = streams.begin()
     made._begin(body)
-    if custodian is not None:
-        try:
+    try:
+        ports = streams.begin()
+        if custodian is not None:
             custodian.adopt(made)
-        except ContractError:
-            made.kill()
-            raise
+    except BaseException:  # the custodian has been shut down meanwhile, or there is no room for a thread
+        made.kill()
+        raise
     return (made, *ports)
 
 

@@ -1,6 +1,7 @@
 """What goes wrong: each with a clear result, and without leaving processes, descriptors or shared memory."""
 
 import errno
+import io
 import os
 import signal
 from collections import deque
@@ -10,7 +11,7 @@ import pytest
 
 import rtsync as rt
 from rtsync import sync
-from rtsync.place import dynamic_place, place_channel
+from rtsync.place import LocalLocation, dynamic_place, dynamic_place_star, place_channel, streams
 from rtsync.place import packet as packet_module
 from shm import Segment
 
@@ -375,3 +376,28 @@ def test_a_wait_for_which_there_is_no_descriptor_goes_on_when_there_is(program):
         """
     )
     assert done.stdout == "None\n[1]\n"
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_place_whose_streams_cannot_be_pumped_is_not_left_behind(monkeypatch):
+    def no_room(**options):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(streams, "Thread", no_room)
+    with pytest.raises(RuntimeError, match="new thread"):
+        dynamic_place_star(WORKERS, "sleeps", out=io.StringIO())
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_place_whose_custodian_is_shut_down_while_it_starts_is_not_left_behind(monkeypatch):
+    custodian = rt.Custodian()
+    launch = LocalLocation.launch
+
+    def launch_late(*args):
+        body = launch(*args)
+        custodian.shutdown_all()
+        return body
+
+    monkeypatch.setattr(LocalLocation, "launch", launch_late)
+    with custodian, pytest.raises(rt.ContractError, match="has been shut down"):
+        dynamic_place_star(WORKERS, "sleeps", out=None)

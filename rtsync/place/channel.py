@@ -576,7 +576,11 @@ class End(BaseEvt):
             return Queued(messages, self._bytes + in_kernel + self._large)
 
     def take_queued(self) -> list[Packet | bytes]:
-        """What is queued; it is no longer. For a place that ends."""
+        """What is queued and finds no room; it is no longer. What other threads still put is dropped, for it
+        would overtake that. For a place that ends."""
+        with self._send_lock:
+            self.mute = True
+        self.flush()
         with self._flush_lock, self._send_lock:
             self._bundle = None
             packets: list[Packet | bytes] = []

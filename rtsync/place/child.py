@@ -238,7 +238,6 @@ def _finish(value: int, creator: Creator) -> None:
     if log.wanted():
         log("exit")
     for end in all_sending():
-        end.flush()
         channel = PlaceChannel(end)
         for packet in end.take_queued():
             creator.say("rest", channel, packet if isinstance(packet, Packet) else Packet.of(packet))

@@ -21,7 +21,7 @@ import rtsync as rt
 from rtsync import ContractError, sync
 from rtsync.place import PlaceChannel, channel, dynamic_place, packet, place_channel
 from rtsync.place.channel import end_pair
-from rtsync.place.message import pack
+from rtsync.place.message import pack, unpack
 from rtsync.place.packet import (
     EMPTY,
     GONE,
@@ -536,6 +536,28 @@ async def test_a_place_that_ends_hands_over_what_it_has_in_the_order_it_was_put(
     p.put("end")
     assert [await p.get() for _ in range(30_000)] == list(range(30_000))
     assert await p.wait() == 0
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_what_another_thread_puts_while_a_place_ends_overtakes_nothing(no_leaks):
+    p = dynamic_place(WORKERS, "ends_while_a_thread_puts")
+    got = []
+    while isinstance(message := await sync(p, p.dead_evt()), tuple):
+        got.append(message[0])
+    while (message := p.try_get()) is not None:
+        got.append(message[0])
+    assert got == list(range(len(got)))
+
+
+def test_nothing_is_put_any_more_once_what_was_queued_has_been_taken():
+    one, other = place_channel()
+    flood(one)
+    taken = one._end.take_queued()
+    sent = got_all(other, MANY - len(taken))
+    one.put("late")
+    one.put(["late"])
+    assert sent + list(map(unpack, taken)) == list(map(padded, range(MANY)))
+    assert other.try_get() is None
 
 
 @pytest.mark.rtsync(workers=2)

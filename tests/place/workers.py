@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -188,6 +189,16 @@ async def ends_while_memory_is_full(channel):
         return real(blocks, nbytes)
 
     lending.written = written
+
+
+async def ends_while_a_thread_puts(channel):
+    def puts():
+        for n in range(1_000_000):
+            channel.put((n, bytes(1000)))
+
+    threading.Thread(target=puts, daemon=True).start()
+    while not channel.queued.messages:
+        await rt.sleep(0.001)
 
 
 async def gets_channel_and_ends(channel):

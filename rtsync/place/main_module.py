@@ -78,6 +78,8 @@ def main_module() -> ModuleType:
         loader: Any = spec.loader
         module = module_from_spec(spec)
         module.__name__ = "__mp_main__"
+        if _creators[0][1] is None:  # type: ignore[index]
+            module.__spec__ = None  # as in the script itself: `multiprocessing` looks there for a name
         old = sys.modules["__main__"]
         sys.modules["__mp_main__"] = sys.modules["__main__"] = module
         try:

@@ -219,3 +219,33 @@ async def test_what_is_no_path_in_the_path_for_imports_is_overlooked(tmp_path):
     finally:
         del sys.path[0]
     assert await p.wait() == 0
+
+
+def test_a_place_of_a_script_may_use_multiprocessing(tmp_path):
+    (tmp_path / "script.py").write_text(
+        textwrap.dedent(
+            """
+            import multiprocessing
+            import rtsync as rt
+            from rtsync.place import place
+
+            def says(queue):
+                queue.put("here")
+
+            def works(channel):
+                context = multiprocessing.get_context("spawn")
+                queue = context.SimpleQueue()
+                process = context.Process(target=says, args=(queue,))
+                process.start()
+                process.join()
+                channel.put((process.exitcode, process.exitcode or queue.get()))
+
+            async def main():
+                print(await place(works).get())
+
+            if __name__ == "__main__":
+                rt.run(main)
+            """
+        )
+    )
+    assert run(tmp_path, "script.py") == "(0, 'here')\n"

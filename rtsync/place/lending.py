@@ -116,6 +116,8 @@ class _Lender:
         """One that is large enough, not much too large, and that nobody has any more; it is the caller's from
         now on."""
         with self._lock:
+            if nested(self._lock):  # a finalizer, in the middle of something else here
+                return None
             for index, page in enumerate(self._pages):
                 if nbytes <= page.nbytes <= 2 * nbytes and page.is_ours_alone():
                     return self._pages.pop(index)
@@ -124,6 +126,9 @@ class _Lender:
     def _keep(self, page: _Page) -> None:
         page.lent = time.monotonic()
         with self._lock:
+            if nested(self._lock):
+                page.close()
+                return
             self._pages.append(page)
             total = sum(page.nbytes for page in self._pages)
             while total > MOST:
@@ -148,7 +153,7 @@ class _Lender:
     def give_back(self) -> None:
         """Close what nobody uses now. Any OS thread."""
         with self._lock:
-            if not nested(self._lock):  # a finalizer, in the middle of something else here
+            if not nested(self._lock):
                 self._drop([page for page in self._pages if page.is_ours_alone()])
 
     def _drop(self, pages: list[_Page]) -> None:

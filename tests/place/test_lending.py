@@ -143,6 +143,28 @@ def test_what_somebody_has_is_not_given_back():
     assert bytes(kept.view()) == bytes([1]) * SIZE
 
 
+def test_a_finalizer_that_sends_while_memory_is_looked_for_gets_none_of_it(monkeypatch):
+    monkeypatch.setattr(lending, "MOST", 2 * SIZE)
+    lender = lending._Lender()
+    kept, gone = lender.written(block(1), SIZE), lender.written(block(2), SIZE)
+    which = inode(gone)
+    del gone
+    gc.collect()
+    look, sent = lending._Page.is_ours_alone, []
+
+    def look_and_finalize(page):
+        alone = look(page)
+        if alone and not sent:
+            sent.append(None)
+            sent.append(lender.written(block(3), SIZE))
+        return alone
+
+    monkeypatch.setattr(lending._Page, "is_ours_alone", look_and_finalize)
+    again = lender.written(block(4), SIZE)
+    assert inode(again) == which
+    assert [bytes(segment.view())[0] for segment in (kept, sent[1], again)] == [1, 3, 4]
+
+
 @pytest.mark.rtsync(workers=2)
 async def test_a_place_that_keeps_its_arrays_keeps_their_contents():
     p = dynamic_place(WORKERS, "keeps_arrays")

@@ -6,11 +6,13 @@ what was expected and what came (`Semaphore: init must be a non-negative integer
 
 from __future__ import annotations
 
+from functools import partial
 from math import isnan
-from types import CoroutineType
+from types import CodeType, CoroutineType
 from typing import Any, TypeIs
 
 from scheduler import BadYield, ForkError, NoRuntime, SchedulerError
+from scheduler.task import CO_ASYNC_GENERATOR, CO_GENERATOR
 
 __all__ = [
     "BadYield",
@@ -82,6 +84,16 @@ def check_callable(operation: str, argument: str, value: object) -> None:
             name = value.__name__
             error.add_note(f"Pass the function and its arguments: {name}, not {name}(...).")
         raise error
+
+
+def check_body(operation: str, argument: str, value: object) -> None:
+    """Refuse what a thread cannot run: also a generator function, of which a call runs nothing."""
+    check_callable(operation, argument, value)
+    while isinstance(value, partial):
+        value = value.func
+    code = getattr(getattr(value, "__func__", value), "__code__", None)
+    if isinstance(code, CodeType) and code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR):
+        raise refuse(operation, argument, "a function that is no generator", value, TypeError)
 
 
 def check_count(operation: str, argument: str, value: object, least: int = 0) -> None:

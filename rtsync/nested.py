@@ -23,7 +23,7 @@ from .breaks import Break, NoBreaks
 from .control import FAILED, KILL, NO_BLOCK, RESULT
 from .current import current
 from .custodian import Custodian
-from .errors import ContractError, ThreadDead, ThreadKilled, check_callable, refuse
+from .errors import ContractError, ThreadDead, ThreadKilled, check_body, refuse
 from .spawn import prepare, start
 from .thread import Thread
 
@@ -41,7 +41,7 @@ def call_in_nested_thread(
     been shut down.
 
     Source: Racket Reference 11.1.1, ``call-in-nested-thread``."""
-    check_callable("call_in_nested_thread", "fn", fn)
+    check_body("call_in_nested_thread", "fn", fn)
     if custodian is not None and not isinstance(custodian, Custodian):
         raise refuse("call_in_nested_thread", "custodian", "a custodian", custodian, TypeError)
     return _call(fn, args, custodian)

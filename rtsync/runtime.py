@@ -31,7 +31,16 @@ from .control import FAILED, KILL, KILLED, SUSPEND, Controlled, kill_all
 from .custodian import Custodian
 from .deadlock import deadlock_report, outside
 from .env import Env, Parameter, current_env
-from .errors import ContractError, Deadlock, ForkError, ThreadKilled, check_callable, check_count, refuse
+from .errors import (
+    ContractError,
+    Deadlock,
+    ForkError,
+    ThreadKilled,
+    check_body,
+    check_callable,
+    check_count,
+    refuse,
+)
 from .evt import BaseEvt, Evt, Latch
 from .os_thread import Call, OsThread
 from .os_threads import OsThreads
@@ -122,7 +131,7 @@ class Runtime(scheduler.Runtime):
     def run(self, main: Callable[..., Any], *args: Any) -> Any:
         """Run ``main(*args)`` as the main thread; its result or exception. Then all other threads are
         killed. Starts the runtime if it does not run, and stops it again in that case."""
-        check_callable("run", "main", main)
+        check_body("run", "main", main)
         driver = current_driver()
         if driver is not None and driver.home is not None:
             raise ContractError(
@@ -547,7 +556,7 @@ def run(main: Callable[..., Any], *args: Any, workers: int | None = None) -> Any
     ``main`` ends, all other threads are killed. Raises `Deadlock` when ``main`` waits for something that
     can never happen.
     """
-    check_callable("run", "main", main)
+    check_body("run", "main", main)
     if workers is not None:
         check_count("run", "workers", workers, 1)
     return Runtime(workers).run(main, *args)

@@ -26,7 +26,7 @@ from .breaks import SCOPE, BreakScope, NoBreaks, break_error
 from .control import KILL, Controlled
 from .current import current, current_or_none
 from .custodian import Custodian
-from .errors import ContractError, ShutDown, check_callable, refuse
+from .errors import ContractError, ShutDown, check_body, refuse
 from .os_thread import block_on
 from .spawn import prepare, start
 from .thread import Thread
@@ -67,7 +67,7 @@ class Scope:
     ) -> Thread:
         """Run ``fn(*args)`` in a new thread of the scope, and give that at once. As `thread`, but for its
         failure, which is the scope's. ``ContractError`` if the block has ended."""
-        check_callable("Scope.thread", "fn", fn)
+        check_body("Scope.thread", "fn", fn)
         if not isinstance(keep, bool):
             raise refuse("Scope.thread", "keep", "a bool", keep, TypeError)
         if name is not None and not isinstance(name, str):

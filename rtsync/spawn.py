@@ -18,7 +18,7 @@ from scheduler.task import CO_COROUTINE
 from .breaks import Breaks
 from .control import ALIVE, KILLED
 from .env import Env, current_env
-from .errors import ContractError, ShutDown, check_callable, refuse
+from .errors import ContractError, ShutDown, check_body, refuse
 from .evt import settle
 from .os_thread import Call, OsThread
 from .pool import Core, ParallelThreadPool, PoolThread
@@ -47,7 +47,7 @@ def _thread(
     suspend_to_kill: bool = False,
 ) -> Thread:
     """`thread`, in full."""
-    check_callable("thread", "fn", fn)
+    check_body("thread", "fn", fn)
     coroutine = is_async(fn)
     driver = current_driver()
     runtime = None if driver is None else driver.home

@@ -27,7 +27,7 @@ from scheduler.deterministic import QUIET, Baton, Deterministic
 from . import asyncgens
 from .blocking import Blocking
 from .deadlock import outside
-from .errors import check_callable, check_count, refuse
+from .errors import check_body, check_count, refuse
 from .evt import Evt
 from .os_thread import OsThread
 from .os_threads import OsThreads
@@ -269,14 +269,14 @@ def run_deterministic(
 ) -> Any:
     """Run ``main(*args)`` as `run` does, on the deterministic scheduler with ``seed``, or with the decisions
     of ``schedule``; its result or exception."""
-    check_callable("run_deterministic", "main", main)
+    check_body("run_deterministic", "main", main)
     return DeterministicRuntime(seed, schedule=schedule).run(main, *args)
 
 
 def explore(main: Callable[..., Any], *args: Any, seeds: Any = 100) -> None:
     """Run ``main(*args)`` once for each of ``seeds`` (a number of them, or the seeds themselves). The first
     failure is raised with a note that names its seed."""
-    check_callable("explore", "main", main)
+    check_body("explore", "main", main)
     if isinstance(seeds, int):
         check_count("explore", "seeds", seeds, 1)
         seeds = range(seeds)
@@ -296,7 +296,7 @@ def explore_all(main: Callable[..., Any], *args: Any, most: int = 100_000) -> in
     names its schedule. ``RuntimeError`` if there are more than ``most``: the number grows exponentially with
     the length of the program.
     """
-    check_callable("explore_all", "main", main)
+    check_body("explore_all", "main", main)
     check_count("explore_all", "most", most, 1)
     schedule: _Decisions | None = _Decisions(())
     runs = 0

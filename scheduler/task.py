@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # Flags of code objects, of which only `inspect` has the names; importing that takes longer than all of us.
 CO_GENERATOR: Final = 0x20
 CO_COROUTINE: Final = 0x80
+CO_ASYNC_GENERATOR: Final = 0x200
 
 type Waiter = list["Task"]
 """``[]`` until its task has parked, ``[task]`` while it waits, ``[]`` for ever once claimed."""

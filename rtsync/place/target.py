@@ -15,7 +15,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from rtsync.errors import ContractError, refuse
+from rtsync.errors import ContractError, check_body, refuse
 
 from . import message
 from .main_module import MAIN_NAMES, is_loading, loading, main_module, main_origin
@@ -50,6 +50,7 @@ def of_function(operation: str, fn: Any) -> Target:
     """The target that is ``fn``, a function of a module that the place can import."""
     if not callable(fn):
         raise refuse(operation, "fn", "a function", fn, TypeError)
+    check_body(operation, "fn", fn)
     module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     found: Any = sys.modules.get(module) if isinstance(module, str) else None
     for part in name.split(".") if isinstance(name, str) else ():
@@ -103,6 +104,7 @@ def by_value(operation: str, fn: Any) -> tuple[Target, Packet]:
     classes and modules may be among that too."""
     if not isinstance(fn, FunctionType):
         raise refuse(operation, "fn", "a function", fn, TypeError)
+    check_body(operation, "fn", fn)
     module = str(fn.__module__)  # None in code that was not executed as that of a module
     file = getattr(sys.modules.get(module), "__file__", None)
     what = _checked(operation, ("value", module, file, fn.__qualname__))
@@ -177,6 +179,7 @@ def found(what: Target) -> Callable[..., Any]:
         value = getattr(value, part)
     if not callable(value):
         raise TypeError(f"place: {start!r} of the module {module} is no function: {value!r}")
+    check_body("place", f"{start!r} of the module {module}", value)
     return value  # type: ignore[no-any-return]
 
 

@@ -6,6 +6,7 @@ last tests see to it that no public function is forgotten.
 
 import inspect
 import re
+from functools import partial
 
 import pytest
 
@@ -71,6 +72,19 @@ async def nothing():
     pass
 
 
+def generator():
+    yield
+
+
+async def async_generator(n):
+    yield n
+
+
+class Generates:
+    async def method(self):
+        yield
+
+
 class Text(str):
     pass
 
@@ -79,6 +93,11 @@ TABLE = [
     # operation, argument, error, call
     ("thread", "fn", TypeError, lambda: thread(3)),
     ("thread", "fn", TypeError, lambda: thread(None)),
+    ("thread", "fn", TypeError, lambda: thread(generator)),
+    ("thread", "fn", TypeError, lambda: thread(partial(async_generator, 1))),
+    ("thread", "fn", TypeError, lambda: thread(Generates().method)),
+    ("run", "main", TypeError, lambda: rtsync.run(generator)),
+    ("run_deterministic", "main", TypeError, lambda: run_deterministic(async_generator, 1)),
     ("thread", "name", TypeError, lambda: thread(nothing, name=3)),
     ("thread", "keep", TypeError, lambda: thread(nothing, keep="results")),
     ("thread", "pool", TypeError, lambda: thread(nothing, pool=3)),
@@ -172,6 +191,7 @@ TABLE = [
     ("Custodian", "parent", TypeError, lambda: Custodian(3)),
     ("Custodian", "parent", TypeError, lambda: Custodian(Custodian)),
     ("call_in_nested_thread", "fn", TypeError, lambda: call_in_nested_thread(3)),
+    ("call_in_nested_thread", "fn", TypeError, lambda: call_in_nested_thread(generator)),
     (
         "call_in_nested_thread",
         "custodian",
@@ -179,6 +199,7 @@ TABLE = [
         lambda: call_in_nested_thread(nothing, custodian=3),
     ),
     ("Scope.thread", "fn", TypeError, lambda: Scope().thread(3)),
+    ("Scope.thread", "fn", TypeError, lambda: Scope().thread(generator)),
     ("Scope.thread", "keep", TypeError, lambda: Scope().thread(nothing, keep=1)),
     ("Scope.thread", "name", TypeError, lambda: Scope().thread(nothing, name=1)),
     ("ThreadGroup", "parent", TypeError, lambda: ThreadGroup(3)),

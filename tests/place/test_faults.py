@@ -11,10 +11,19 @@ import pytest
 
 import rtsync as rt
 from rtsync import sync
-from rtsync.place import LocalLocation, dynamic_place, dynamic_place_star, place_channel, streams
+from rtsync.place import (
+    LocalLocation,
+    dynamic_place,
+    dynamic_place_star,
+    place,
+    place_channel,
+    place_context,
+    streams,
+)
 from rtsync.place import packet as packet_module
 from shm import Segment
 
+from . import workers
 from .conftest import WORKERS, lives, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -69,6 +78,15 @@ async def test_a_module_that_fails_to_import_is_reported_and_gives_1(capfd):
 async def test_a_start_that_is_no_function_is_reported_and_gives_1(capfd):
     assert await dynamic_place(WORKERS, "__doc__").wait() == 1
     assert "is no function" in capfd.readouterr().err
+
+
+@pytest.mark.rtsync(workers=2)
+async def test_a_start_that_is_a_generator_would_run_nothing_and_is_refused(capfd):
+    for make in (place, place_context):
+        with pytest.raises(TypeError, match=f"{make.__name__}: fn must be a function that is no generator"):
+            make(workers.generates)
+    assert await dynamic_place(WORKERS, "generates").wait() == 1
+    assert "'generates' of the module" in capfd.readouterr().err
 
 
 @pytest.mark.rtsync(workers=2)

@@ -378,3 +378,8 @@ async def shares(channel):
         if draw.random() < 0.002:
             channel.put(end)
     channel.put(last)
+
+
+async def generates(channel):
+    channel.put("never")
+    yield

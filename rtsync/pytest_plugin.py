@@ -20,6 +20,7 @@ plugin (anyio, asyncio, trio) are left to that.
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from functools import partial, wraps
 from inspect import iscoroutinefunction
@@ -53,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--rtsync-seeds",
-        type=int,
+        type=_positive,
         metavar="N",
         help=f"seeds for each deterministic test that does not say itself (default: {SEEDS})",
     )
@@ -70,16 +71,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if marker is None and any(pyfuncitem.get_closest_marker(other) for other in _OTHERS):
         return None
     hypothesis = getattr(function, "hypothesis", None)
-    if hypothesis is not None:
-        # hypothesis calls the inner function once for each example; the outer one is plain.
-        inner = hypothesis.inner_test
-        if marker is not None or iscoroutinefunction(inner):
-            hypothesis.inner_test = _Runs(pyfuncitem, marker).around(inner)
+    # hypothesis calls the inner function once for each example; the outer one is plain.
+    inner = function if hypothesis is None else hypothesis.inner_test
+    if marker is None and not iscoroutinefunction(inner):
         return None
-    if marker is None and not iscoroutinefunction(function):
-        return None
+    runs = _Runs(pyfuncitem, marker)
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    _Runs(pyfuncitem, marker).run(partial(function, **arguments), iscoroutinefunction(function))
+    if hypothesis is None:
+        runs.run(partial(function, **arguments), iscoroutinefunction(function))
+        return True
+    hypothesis.inner_test = runs.around(inner)
+    try:
+        function(**arguments)
+    finally:
+        hypothesis.inner_test = inner  # other items have the same function: other parameters, subclasses
     return True
 
 
@@ -162,8 +167,17 @@ class _Runs:
             note = f"rtsync: failed with {where}"
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
-            self.item.add_report_section("call", "rtsync", note)
+            section = ("call", "rtsync", note)
+            if section not in self.item._report_sections:  # hypothesis makes a test fail many times
+                self.item.add_report_section(*section)
             raise
+
+
+def _positive(text: str) -> int:
+    """The value of an option that says how many."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"must be a positive integer, got {text}")
+    return int(text)
 
 
 def _count(options: dict[str, Any], name: str, least: int | None) -> int | None:

@@ -146,6 +146,13 @@ def test_the_seeds_option_says_how_many_where_the_test_does_not(outcome):
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_a_number_of_seeds_with_which_nothing_would_run_is_refused(outcome, number):
+    result = outcome("async def test_one(): pass", f"--rtsync-seeds={number}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--rtsync-seeds: must be a positive integer, got {number}"])
+
+
 def test_a_failure_on_a_real_runtime_names_the_run(outcome):
     result = outcome(
         """
@@ -379,6 +386,40 @@ def test_hypothesis_runs_each_example_in_a_runtime(outcome):
     )
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*n=100*"])
+
+
+def test_what_hypothesis_and_several_items_share_is_run_for_each_of_them(outcome):
+    pytest.importorskip("hypothesis")
+    result = outcome(
+        """
+        from hypothesis import given, settings, strategies as st
+
+        few = settings(max_examples=3, database=None)
+
+        @pytest.mark.parametrize("n", [1, 2, 3])
+        @pytest.mark.rtsync(workers=1)
+        @few
+        @given(x=st.integers())
+        async def test_one(x, n):
+            await sleep()
+
+        @pytest.mark.parametrize("n", [1, 2, 3])
+        @pytest.mark.rtsync(seeds=1)
+        @few
+        @given(x=st.integers())
+        def test_two(x, n):
+            block_on(sleep(1))
+
+        @pytest.mark.parametrize("n", [1, 2, 3])
+        @few
+        @given(x=st.integers())
+        async def test_three(x, n):
+            assert current_thread().name == f"test_three[{n}]"
+            assert n < 3
+        """
+    )
+    result.assert_outcomes(passed=8, failed=1)
+    assert str(result.stdout).count("- Captured rtsync call -") == 1
 
 
 def test_the_marker_is_described(outcome):

@@ -58,7 +58,8 @@ class Evt:
 
     def replace(self, f: Callable[[Any], Any]) -> Evt:
         """Once this event is ready, `sync` goes on with the event ``f(result)`` in its place. What this
-        event has consumed stays consumed even when another event is chosen in the end.
+        event has consumed stays consumed even when another event is chosen in the end. If ``f`` gives
+        something that is no event, the whole is ready at once with itself as its result.
 
         Source: Racket Reference, ``replace-evt``."""
         check_callable("replace", "f", f)

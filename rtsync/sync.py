@@ -53,7 +53,8 @@ from .evt import (
 )
 from .waiter import NOT_READY, RETRY, SPARE, Locks, Pair
 
-# What is to be done with the result of a case, as (what, function): the kinds of steps after a choice.
+# What is to be done with the result of a case, as (what, function), or (what, `Replacing`) for the last: the
+# kinds of steps after a choice.
 _WRAP: Final = 0
 _HANDLE: Final = 1
 _REPLACE: Final = 2
@@ -240,18 +241,17 @@ async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any, enable_break:
                         if isinstance(value, (CoroutineType, Tail)):
                             value = await settle(value)
                     continue
-                value = f(value)
                 if what == _REPLACE:
                     # Its place is taken by the event f gave, with what was around it; the others stay.
+                    value = f.evt.f(value)
                     if isinstance(value, CoroutineType):
                         value = await value
-                    if not is_evt(value):
-                        raise refuse("replace", "the result of f", "an event", value, TypeError)
-                    kept = cases.remove(position)
-                    await cases.add(value, steps[number + 1 :], kept)
+                    cases.remove(f)
+                    await cases.add(value if is_evt(value) else Ready(f.evt), steps[number + 1 :], f.kept)
                     if limit:  # what is left of the time
                         limit = max(0, started + timeout - current_driver().clock())
                     break
+                value = f(value)
                 return await value if isinstance(value, CoroutineType) else value
             else:
                 return value
@@ -577,6 +577,22 @@ def _in_order(locks: Any) -> Locks:
     return Locks(sorted({lock for lock in locks if lock is not None}, key=id))
 
 
+class Replacing:
+    """A `Replace` in one `sync`: a choice of its own among the cases in it, which are there only until one of
+    them has been chosen."""
+
+    __slots__ = ("evt", "kept")
+
+    def __init__(self, evt: Replace, kept: tuple[Latch, ...]) -> None:
+        self.evt = evt
+        self.kept = kept
+        """The nacks around it."""
+
+    def holds(self, steps: tuple[Any, ...]) -> bool:
+        """Whether what has ``steps`` around it is in it."""
+        return any(f is self for _, f in steps)
+
+
 class Cases:
     """The cases of one `sync` that is not plain."""
 
@@ -587,25 +603,35 @@ class Cases:
         self.bases: list[BaseEvt] = []
         self.steps: list[tuple[Any, ...]] = []  # what is to be done with each result
         self.kept: list[tuple[Latch, ...]] = []  # nacks that do not happen if it is chosen
-        self.nacks: list[Latch] = []  # all that have not happened yet
+        self.nacks: list[tuple[Latch, tuple[Any, ...]]] = []  # with the steps around: what may yet happen
 
-    def remove(self, position: int) -> tuple[Latch, ...]:
-        """Forget a case; the nacks around it."""
-        del self.bases[position]
-        del self.steps[position]
-        return self.kept.pop(position)
+    def remove(self, replacing: Replacing) -> None:
+        """Forget the cases in ``replacing``, one of which has been chosen."""
+        for position in reversed(range(len(self.bases))):
+            if replacing.holds(self.steps[position]):
+                del self.bases[position]
+                del self.steps[position]
+                del self.kept[position]
 
     def chose(self, position: int) -> None:
-        """Let the nacks of the others happen, unless this one is to be replaced."""
-        if not any(what == _REPLACE for what, _ in self.steps[position]):
-            self.deny(self.kept[position])
+        """Let the nacks of the others happen: of all, or if this one is to be replaced, of those that were to
+        be replaced with it."""
+        for what, f in self.steps[position]:
+            if what == _REPLACE:
+                self.deny(self.kept[position], f)
+                return
+        self.deny(self.kept[position])
 
-    def deny(self, kept: tuple[Latch, ...]) -> None:
-        """Let all nacks happen but those around the chosen case; once."""
-        for nack in self.nacks:
-            if nack not in kept:
+    def deny(self, kept: tuple[Latch, ...], inside: Replacing | None = None) -> None:
+        """Let all nacks happen (those in ``inside``, if it is given) but those around the chosen case, which
+        never do; once."""
+        left = []
+        for nack, steps in self.nacks:
+            if inside is not None and not inside.holds(steps):
+                left.append((nack, steps))
+            elif nack not in kept:
                 nack.set()
-        self.nacks.clear()
+        self.nacks = left
 
     @transparent
     async def add(self, evt: Any, steps: tuple[Any, ...], kept: tuple[Latch, ...]) -> None:
@@ -624,12 +650,12 @@ class Cases:
                     await self.add(part, steps, kept)
                 return
             elif isinstance(evt, Replace):
-                steps = ((_REPLACE, evt.f), *steps)
+                steps = ((_REPLACE, Replacing(evt, kept)), *steps)
                 evt = evt.evt
             elif isinstance(evt, Guard):
                 if evt.kind == "nack_guard":
                     nack = Latch()
-                    self.nacks.append(nack)
+                    self.nacks.append((nack, steps))
                     kept = (*kept, nack)
                     made = evt.f(nack)
                 elif evt.kind == "poll_guard":

@@ -588,7 +588,8 @@ def poll_guard_evt(maker: Callable[[bool], Any]) -> Evt:
 
 def replace_evt(evt: Any, maker: Callable[[Any], Any]) -> Evt:
     """Once ``evt`` is ready, `sync` goes on with the event ``maker(result)`` in its place. ``evt`` stays
-    consumed even if another event is chosen in the end.
+    consumed even if another event is chosen in the end. If ``maker`` gives something that is no event, the
+    whole is ready at once with itself as its result.
 
     Source: Racket Reference 11.2.1, ``replace-evt``."""
     check_evt("replace_evt", "evt", evt)

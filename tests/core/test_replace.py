@@ -130,9 +130,10 @@ async def test_an_async_function_is_awaited():
     assert await sync(always.replace(f)) is always
 
 
-async def test_a_function_that_gives_no_event_is_an_error():
-    with pytest.raises(TypeError, match=r"replace: .*event.*got 3"):
-        await sync(always.replace(lambda _: 3))
+async def test_a_function_that_gives_no_event_makes_it_ready_with_itself():
+    evt = always.replace(lambda _: 3)
+    assert await sync(evt) is evt
+    assert await sync(evt.wrap(lambda v: [v])) == [evt]
 
 
 async def test_an_exception_of_the_function_comes_out_of_sync():
@@ -158,6 +159,30 @@ async def test_a_choice_can_be_replaced():
     await ch.put(1)
     evt = choice(never, ch).replace(lambda v: always.wrap(lambda _: v + 1))
     assert await sync(evt) == 2
+
+
+async def test_only_one_of_a_choice_is_replaced():
+    one, two, given = Semaphore(1), Semaphore(1), []
+
+    def f(value):
+        given.append(value)
+        return never
+
+    assert await sync(choice(one, two).replace(f), timeout=0.001) is None
+    assert given == [two if one.count else one]
+    assert one.count + two.count == 1
+
+
+async def test_the_rest_of_a_replaced_choice_is_not_waited_for():
+    sem, ch = Semaphore(1), Channel()
+
+    async def child():
+        await sync(choice(sem, ch).replace(lambda _: never), never)
+
+    t = thread(child)
+    await sync(idle())
+    assert await sync(ch.put_evt(1), timeout=0) is None
+    assert not t.dead
 
 
 async def test_a_poll_of_a_replace_whose_first_event_is_ready_and_second_not():
@@ -216,6 +241,55 @@ async def test_the_nack_around_a_replaced_event_does_not_happen_when_the_second_
 
     await sync(nack_guard(f), never)
     assert await sync(kept[0], timeout=0) is None
+
+
+def keeps(kept, name, evt):
+    """``evt`` in a guard that leaves its nack in ``kept``."""
+
+    def f(nack):
+        kept[name] = nack
+        return evt
+
+    return nack_guard(f)
+
+
+async def happened(kept):
+    return {name for name, nack in kept.items() if await sync(nack, timeout=0) is not None}
+
+
+@pytest.mark.parametrize("outcome", ["nothing", "another", "second", "raises"])
+async def test_the_nack_of_what_is_replaced_does_not_happen_and_those_beside_it_do_at_once(outcome):
+    kept, at_once, other = {}, [], AsyncChannel()
+
+    async def f(value):
+        at_once.append(await happened(kept))
+        if outcome == "another":
+            await other.put(1)
+        if outcome == "raises":
+            raise KeyError("mine")
+        return always if outcome == "second" else never
+
+    inner = choice(keeps(kept, "taken", Semaphore(1)), keeps(kept, "beside", never))
+    try:
+        await sync(keeps(kept, "around", inner.replace(f)), other, timeout=0.001)
+    except KeyError:
+        pass
+    assert at_once == [{"beside"}]
+    assert await happened(kept) == ({"beside"} if outcome == "second" else {"beside", "around"})
+
+
+async def test_the_nacks_of_a_replace_in_a_replace():
+    kept = {}
+    first = keeps(kept, "first", always).replace(lambda _: keeps(kept, "second", always))
+    assert await sync(first.replace(lambda _: keeps(kept, "third", never)), timeout=0.001) is None
+    assert await happened(kept) == {"third"}
+
+
+async def test_one_replace_twice_in_a_sync_is_two():
+    sem = Semaphore(2)
+    evt = sem.replace(lambda _: never)
+    assert await sync(evt, evt, timeout=0.001) is None
+    assert sem.count == 0
 
 
 async def test_replace_may_put_and_then_wait_for_an_answer():

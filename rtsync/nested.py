@@ -71,7 +71,8 @@ async def _call(fn: Callable[..., Any], args: tuple[Any, ...], custodian: Custod
             _forget_nested(me)
     except ThreadKilled:
         if me.pending & KILL:
-            inner.break_()
+            if not inner.pending & KILL:  # else it dies with us, and the break would come out further outside
+                inner.break_()
         else:
             _forget_nested(me)
         raise

@@ -680,6 +680,20 @@ async def test_breaks_pending_on_the_inner_ones_move_to_the_outermost():
     assert seen == ["dead", BreakTerminate]
 
 
+@pytest.mark.parametrize("begin", OUTER)
+async def test_two_that_die_together_send_no_break_to_the_outermost(begin):
+    sandbox = Custodian()
+
+    async def second():
+        await call_in_nested_thread(Channel().get, custodian=sandbox)
+
+    t = thread(partial(begin, second, custodian=sandbox))
+    await sync(idle())
+    sandbox.shutdown_all()
+    with pytest.raises(ThreadDead):
+        await t.join()
+
+
 async def test_when_the_outermost_is_killed_the_innermost_is_broken():
     seen = []
 

@@ -16,6 +16,7 @@ from _thread import RLock
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import scheduler
@@ -26,7 +27,7 @@ from scheduler.timers import FAR
 
 from . import asyncgens
 from .blocking import Blocking
-from .breaks import BreakHangUp, BreakTerminate
+from .breaks import Break, BreakHangUp, Breaks, BreakTerminate, break_error
 from .control import FAILED, KILL, KILLED, SUSPEND, Controlled, kill_all
 from .custodian import Custodian
 from .deadlock import deadlock_report, outside
@@ -151,10 +152,10 @@ class Runtime(scheduler.Runtime):
             self.start()
         trouble: list[Exception] = []
         try:
-            with signals_as_breaks() as arrived:
+            with signals_as_breaks() as signals:
                 thread = self._start_main(main, args)
                 try:
-                    arrived(thread)
+                    signals.go_to(thread)
                     self._wait_for(thread, or_for=(self._stranded,))
                 finally:
                     # By an exception here too: the main thread goes first, then the others.
@@ -165,10 +166,15 @@ class Runtime(scheduler.Runtime):
                         except Exception as error:
                             trouble.append(error)
         finally:
+            self.main = None
             if started:
                 self.close()
         state, outcome = thread._state, thread._outcome
-        self.main = None
+        if not (state == FAILED and isinstance(outcome, Break)):
+            for kind in signals.missed(thread):
+                late = break_error(kind)
+                late.__context__ = outcome if state == FAILED else None
+                state, outcome = FAILED, late
         if state == FAILED:
             if isinstance(outcome, (BreakHangUp, BreakTerminate)):
                 sys.exit(128 + (SIGTERM if isinstance(outcome, BreakTerminate) else SIGHUP))
@@ -477,34 +483,67 @@ class Runtime(scheduler.Runtime):
         return ours.union(*(pool.own_os_threads() for pool in self.pools))
 
 
+class _Signals:
+    """Ctrl-C, SIGHUP and SIGTERM while a program runs: breaks in its main thread."""
+
+    def __init__(self) -> None:
+        self._main: Thread | None = None
+        self._early: list[str | None] = []
+        self._late: list[str | None] = []
+        self._passed_on = False
+
+    def arrive(self, number: int, frame: Any) -> None:
+        """The handler."""
+        kind = _KINDS[number]
+        if self._main is None:
+            self._early.append(kind)
+        else:
+            # We may be in the middle of an operation of ours in this OS thread: so from another one.
+            self._passed_on = True
+            defer(lambda: self._pass_on(kind))
+
+    def go_to(self, main: Thread) -> None:
+        """From now on to ``main``, also those that have come already."""
+        self._main = main
+        for kind in self._early:
+            self._passed_on = True
+            self._pass_on(kind)
+
+    def _pass_on(self, kind: str | None) -> None:
+        target = self._main._register_break(kind)  # type: ignore[union-attr]
+        if target is None:
+            self._late.append(kind)
+        else:
+            target._poke()
+
+    def missed(self, main: Thread) -> list[str | None]:
+        """The breaks, at most one, that ``main`` has not seen, although it allows them: they have come in the
+        moment of its end, or since. When no more can come."""
+        if not self._passed_on:
+            return []
+        bell = threading.Lock()
+        bell.acquire()
+        defer(bell.release)  # the calls are made one after the other
+        bell.acquire()
+        if main._breaks_enabled():
+            self._late += main._withdraw_break()
+        return [reduce(Breaks.stronger, self._late)] if self._late else []
+
+
 @contextmanager
-def signals_as_breaks() -> Iterator[Callable[[Thread], None]]:
-    """While the block runs, Ctrl-C, SIGHUP and SIGTERM arrive as breaks in the thread that the given function
-    is told, also those that came before it was. Only the main OS thread can have that; elsewhere nothing
-    is changed."""
+def signals_as_breaks() -> Iterator[_Signals]:
+    """While the block runs, signals arrive as breaks in the thread that the given object is told. Only the
+    main OS thread can have that; elsewhere nothing is changed."""
+    signals = _Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield lambda main: None
+        yield signals
         return
-    early: list[int] = []
-    told: list[Thread] = []
-
-    def arrive(number: int, frame: Any) -> None:
-        if not told:
-            early.append(number)
-            return
-        # We may be in the middle of an operation of ours in this OS thread: so from another one.
-        defer(lambda: told[0].break_(_KINDS[number]))
-
-    def tell(main: Thread) -> None:
-        told.append(main)
-        for number in early:
-            main.break_(_KINDS[number])
-
-    old = {number: signal.signal(number, arrive) for number in _KINDS}
+    old = {number: signal.signal(number, signals.arrive) for number in _KINDS}
     try:
-        yield tell
+        yield signals
     finally:
-        for number, handler in old.items():
+        # That of Ctrl-C last: it may raise an exception at once, and the others would not be put back.
+        for number, handler in reversed(old.items()):
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from scheduler import current_driver
+from scheduler import current_driver, defer
 from scheduler.deterministic import QUIET, Baton, Deterministic
 
 from . import asyncgens
@@ -122,7 +122,9 @@ class DeterministicRuntime(Deterministic, Runtime):
         if Deterministic.nothing_runs(self) or outside:
             return True
         Runtime.nothing_runs(self)  # a deadlock is raised in the main thread
-        return bool(self.injected or self.worker.next or self.worker.queue)
+        # If the main thread was not blocked above, another OS thread was about to make it ready, and still is
+        # or has: a signal is passed on so.
+        return bool(defer.busy or self.injected or self.worker.next or self.worker.queue)
 
     def _hears(self) -> bool:
         """Whether a place lets something happen here. It is waited for in real time, for as long as for a

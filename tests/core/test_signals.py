@@ -213,14 +213,15 @@ def test_of_two_signals_while_breaks_are_disabled_the_stronger_comes_once(
     p = program(
         f"""
         arrived = 0
-        break_ = rtsync.Thread.break_
+        register = rtsync.Thread._register_break
 
-        def counting(self, kind=None):
+        def counting(self, kind):
             global arrived
-            break_(self, kind)
+            target = register(self, kind)
             arrived += 1
+            return target
 
-        rtsync.Thread.break_ = counting
+        rtsync.Thread._register_break = counting
 
         async def main():
             with rtsync.breaks(False):
@@ -328,6 +329,122 @@ def test_a_signal_in_the_moment_of_the_end_is_not_torn(program: Start):
     status, out = p.finish()
     assert out == "over\n"
     assert status in (0, -INT)  # an interpreter on its way out no longer looks after signals
+
+
+def test_a_signal_in_the_last_step_is_not_lost(program: Start):
+    p = program(
+        """
+        import signal
+
+        async def main():
+            os.kill(os.getpid(), signal.SIGINT)
+
+        interrupted = 0
+        for _ in range(50):
+            try:
+                rtsync.run(main, workers=1)
+            except KeyboardInterrupt:
+                interrupted += 1
+        say(interrupted)
+        """
+    )
+    assert p.finish() == (0, "50\n")
+
+
+@pytest.mark.parametrize("number", [INT, TERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_other_threads_are_shut_down_is_not_lost(program: Start, number):
+    p = program(
+        f"""
+        async def other():
+            try:
+                await rtsync.sleep(1000)
+            finally:
+                os.kill(os.getpid(), {int(number)})
+
+        async def main():
+            rtsync.thread(other)
+            await rtsync.sleep(0.01)
+
+        run(main)
+        say("went on")
+        """
+    )
+    assert p.finish() == ((0, "run raised Break\nwent on\n") if number == INT else (128 + TERM, ""))
+
+
+def test_a_signal_after_the_end_of_a_main_thread_that_nobody_knows_yet_is_not_lost(program: Start):
+    p = program(
+        """
+        import signal
+
+        class Late(rtsync.Runtime):
+            def _start_main(self, main, args):
+                thread = super()._start_main(main, args)
+                rtsync.block_on(thread)
+                signal.raise_signal(signal.SIGINT)
+                return thread
+
+        async def main():
+            raise ValueError("its own")
+
+        try:
+            Late(1).run(main)
+        except KeyboardInterrupt as error:
+            say(type(error).__name__, repr(error.__context__))
+        """
+    )
+    assert p.finish() == (0, "Break ValueError('its own')\n")
+
+
+def test_a_runtime_whose_end_was_interrupted_can_run_again(program: Start):
+    p = program(
+        """
+        class Interrupted(rtsync.Runtime):
+            def close(self, *args):
+                super().close(*args)
+                raise KeyboardInterrupt
+
+        async def main():
+            return 1
+
+        runtime = Interrupted(1)
+        for _ in range(2):
+            try:
+                runtime.run(main)
+            except KeyboardInterrupt:
+                say("interrupted")
+        """
+    )
+    assert p.finish() == (0, "interrupted\ninterrupted\n")
+
+
+def test_a_signal_is_a_break_on_the_deterministic_scheduler_too(program: Start):
+    p = program(
+        """
+        import signal, threading
+        from rtsync.testing import run_deterministic
+
+        async def main():
+            ready.release()
+            while True:
+                await rtsync.sleep(1)
+
+        def send():
+            for _ in range(30):
+                ready.acquire()
+                os.kill(os.getpid(), signal.SIGINT)
+
+        ready = threading.Semaphore(0)
+        threading.Thread(target=send).start()
+        for _ in range(30):
+            try:
+                run_deterministic(main)
+            except rtsync.Break:
+                pass
+        say("over")
+        """
+    )
+    assert p.finish() == (0, "over\n")
 
 
 def test_a_request_in_a_handler_that_has_interrupted_another_one(script):

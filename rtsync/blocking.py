@@ -4,7 +4,6 @@ A coroutine thread that makes a call which blocks (a file on a slow disk, name r
 would hold up its worker. Such a call is made by an OS-backed thread instead, which the caller waits for: so
 it counts for deadlock detection, runs under the caller's custodian, and may itself use `block_on`.
 What is added here is a bound: at most `LIMIT` calls of a runtime are made at the same time, the others queue
-
 up. An OS thread that has finished one call takes the next from the queue.
 
 Source: SPEC §9; ``asyncio.to_thread``.

@@ -190,13 +190,13 @@ class Core:
 
     def left(self, thread: Thread) -> None:
         """``thread`` has ended."""
-        self._gone(weakref.ref(thread, self._gone))
+        self._gone(weakref.ref(thread))
 
     def _gone(self, member: weakref.ref[Any]) -> None:
         """Maybe in a finalizer."""
         with self._lock:
-            # Equal while the thread lives, the same object when it has been collected.
-            self._members = {r for r in self._members if r is not member and r() is not None and r != member}
+            # Equal while the thread lives, the same object when it has been collected; the hash stays.
+            self._members.discard(member)
             self._stop_if_done()
 
     def close(self) -> None:
@@ -389,7 +389,7 @@ class ParallelThreadPool:
     Source: Racket Reference 11.1.5, ``make-parallel-thread-pool``.
     """
 
-    __slots__ = ("__weakref__", "_core")
+    __slots__ = ("__weakref__", "_core", "_custodian")
 
     def __init__(self, n: int | None = None) -> None:
         """``n``: how many threads may run at once, by default the number of processors. Managed by the
@@ -400,7 +400,8 @@ class ParallelThreadPool:
         if driver is None or driver.home is None or current_or_none() is None:
             raise NoRuntime("ParallelThreadPool")
         self._core = Core(driver.home, n if n is not None else default_workers())
-        current_env.get().custodian.adopt(self)
+        self._custodian = current_env.get().custodian
+        self._custodian.adopt(self)
         weakref.finalize(self, self._core.close).atexit = False
 
     @property

@@ -611,6 +611,17 @@ async def test_uncaught_exceptions_are_reported_as_elsewhere():
     assert sorted(told) == [("coroutine", "KeyError('mine')"), ("plain", "KeyError('mine')")]
 
 
+@pytest.mark.timeout(60)  # were each end to look at all threads of the pool, it would take longer
+@pytest.mark.rtsync(workers=2)
+async def test_a_pool_may_have_tens_of_thousands_of_threads():
+    pool, channel = ParallelThreadPool(1), Channel()
+    threads = [thread(channel.get, pool=pool) for _ in range(30_000)]
+    for number in range(30_000):
+        await channel.put(number)
+    assert sum([await t.join() for t in threads]) == sum(range(30_000))
+    pool.close()
+
+
 @pytest.mark.rtsync(workers=2, runs=2)
 async def test_a_storm_of_threads_in_and_out_of_pools():
     pools = [ParallelThreadPool(n) for n in (1, 2, 3)]

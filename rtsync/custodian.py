@@ -4,13 +4,17 @@ A custodian holds what it manages weakly: a thread that nobody can reach any mor
 custodian lives. References whose object is gone or has ended are swept when there are four times as many as
 the last sweep left, so that a thread costs its custodian one weak reference and one append.
 
-Source: Racket Reference 14.7 (Custodians), 11.1.
+Its subordinates it holds weakly too. What is managed refers to its custodian, and a subordinate to the one
+above: so a custodian stays for as long as there is anything that would go with it, and no longer.
+
+Source: Racket Reference 1.1.16, 14.7 (Custodians), 11.1.
 """
 
 from __future__ import annotations
 
 import weakref
 from _thread import RLock
+from collections.abc import Iterator
 from typing import Any, Final
 
 from scheduler import NoRuntime, nested, published, shared
@@ -34,6 +38,7 @@ class Custodian(EnvBlock):
     __slots__ = (
         "__weakref__",
         "_closed",
+        "_kept",
         "_lock",
         "_parent",
         "_subordinates",
@@ -55,7 +60,8 @@ class Custodian(EnvBlock):
         with parent._lock:
             if parent.is_shut_down:
                 raise ShutDown("Custodian: the parent custodian has been shut down")
-            parent._subordinates.append(self)
+            subordinates = parent._subordinates
+            subordinates[weakref.ref(self, lambda gone: subordinates.pop(gone, None))] = self._kept
 
     @classmethod
     def root(cls) -> Custodian:
@@ -68,7 +74,9 @@ class Custodian(EnvBlock):
     def _setup(self, parent: Custodian | None) -> None:
         self._parent = parent
         self._lock = published(RLock())  # a collection may run a user's clean-up while we hold it
-        self._subordinates: list[Custodian] = []
+        self._subordinates: dict[weakref.ref[Custodian], list[Any]] = {}
+        self._kept: list[Any] = [self._subordinates]
+        """What the custodian above holds of us: all through which a thread waits for our shutdown."""
         self._closed: Latch | None = None  # see `closed`
         self._entered = {}
         self.members: list[weakref.ref[Any]] = []
@@ -88,7 +96,7 @@ class Custodian(EnvBlock):
         return False
 
     def adopt(self, member: Any) -> None:
-        """Begin to manage ``member``, which has ``_ended()``. Also written out in `rtsync.spawn`."""
+        """Begin to manage ``member``, which has ``_ended()`` and refers to us. Also in `rtsync.spawn`."""
         self.members.append(weakref.ref(member))
         if len(self.members) > self.limit:
             self.look_after(member)
@@ -124,30 +132,42 @@ class Custodian(EnvBlock):
 
     def everything(self) -> list[Any]:
         """What this custodian and all its subordinates manage now."""
-        found = self.managed()
-        for subordinate in list(self._subordinates):
-            found.extend(subordinate.everything())
-        return found
+        return [member for custodian in self._below() for member in custodian.managed()]
+
+    def subordinates(self) -> list[Custodian]:
+        """The custodians right under this one."""
+        return [custodian for r in list(self._subordinates) if (custodian := r()) is not None]
+
+    def _below(self) -> Iterator[Custodian]:
+        """This custodian and all under it. Those under one are looked for after it was used."""
+        todo = [self]
+        while todo:
+            custodian = todo.pop()
+            yield custodian
+            todo.extend(reversed(custodian.subordinates()))
 
     def close(self) -> list[tuple[Custodian, Any]]:
         """Mark this custodian and its subordinates as shut down; what each of them managed."""
-        with self._lock:
-            self.is_shut_down = True
-            self.limit = -1
-            closed = self._closed
-        mine = [(self, member) for member in self.managed()]
-        for subordinate in list(self._subordinates):
-            mine.extend(subordinate.close())
-        self._subordinates.clear()
-        if closed is not None:
-            closed.set()
-        return mine
+        managed: list[tuple[Custodian, Any]] = []
+        every = []
+        for custodian in self._below():
+            with custodian._lock:
+                custodian.is_shut_down = True
+                custodian.limit = -1
+            managed.extend((custodian, member) for member in custodian.managed())
+            every.append(custodian)
+        for custodian in reversed(every):
+            custodian._subordinates.clear()
+            if custodian._closed is not None:
+                custodian._closed.set()
+        return managed
 
     def closed(self) -> Latch:
-        """What happens when it is shut down. It is ours, so who waits for it is kept as long as we are."""
+        """What happens when it is shut down. Who waits for it is kept as long as a custodian above us is."""
         with self._lock:
             if self._closed is None:
                 self._closed = Latch()
+                self._kept.append(self._closed)
                 if self.is_shut_down:
                     self._closed.set()
             return self._closed
@@ -162,9 +182,7 @@ class Custodian(EnvBlock):
         doomed: dict[tuple[int, Any], list[Any]] = {}
         above = self._parent
         if above is not None:
-            with above._lock:
-                if self in above._subordinates:
-                    above._subordinates.remove(self)
+            above._subordinates.pop(weakref.ref(self), None)
         for manager, member in self.close():
             if member._disown(manager):
                 # Threads first: they are not to see what they use being closed. The calling one last.
@@ -190,7 +208,7 @@ class Custodian(EnvBlock):
             # A thread that a custodian above us manages since is among our members still.
             if not hasattr(member, "_managers") or self in member._managers():
                 mine.append(member)
-        return [*mine, *self._subordinates]
+        return [*mine, *self.subordinates()]
 
     def _inside(self, outer: Env) -> Env:
         return Env(self, outer.group)

@@ -67,7 +67,17 @@ class Place(PlaceChannel):
     Source: Racket Reference 11.5.1, ``place?``.
     """
 
-    __slots__ = ("_body", "_completion", "_control", "_dead", "_lock", "_name", "_reaped", "_streams")
+    __slots__ = (
+        "_body",
+        "_completion",
+        "_control",
+        "_custodian",
+        "_dead",
+        "_lock",
+        "_name",
+        "_reaped",
+        "_streams",
+    )
 
     def __init__(self, end: Any, control: Control, name: str, streams: Streams) -> None:
         """Made by `dynamic_place` and others."""
@@ -80,6 +90,7 @@ class Place(PlaceChannel):
         self._dead = Latch()
         self._reaped = threading.Event()
         self._body: Body | None = None
+        self._custodian: Any = None
         control.place = self
 
     @property
@@ -434,6 +445,7 @@ def _create(
         made._control.close()
         raise
     made._begin(body)
+    made._custodian = custodian
     try:
         ports = streams.begin()
         if custodian is not None:

@@ -104,6 +104,7 @@ class Port(BaseEvt):
         "__weakref__",
         "_asks",
         "_closed",
+        "_custodian",
         "_end",
         "_error",
         "_fd",
@@ -139,6 +140,7 @@ class Port(BaseEvt):
         self._look_closely = not end.short_means_empty
         self._error: Failed | None = None  # of the descriptor; for all operations from now on
         self._closed = False
+        self._custodian: Any = None
         self._held: list[Any] = []  # pollers that keep us alive because a thread waits
         self._self_request: Request | None = None
         self.name = name
@@ -148,7 +150,7 @@ class Port(BaseEvt):
     def _adopt(self) -> None:
         """Be managed by the current custodian, if there is one; closes the port if that has been shut
         down."""
-        custodian = current_custodian_or_none()
+        custodian = self._custodian = current_custodian_or_none()
         if custodian is not None:
             try:
                 custodian.adopt(self)

@@ -1,6 +1,7 @@
 """SPEC §7: custodians."""
 
 import gc
+import os
 import threading
 import weakref
 from contextlib import suppress
@@ -28,6 +29,7 @@ from rtsync import (
     thread,
     to_os_thread,
 )
+from rtsync.ports import open_input
 from tests.collecting import collected
 
 
@@ -336,6 +338,64 @@ async def test_a_custodian_that_has_been_shut_down_is_forgotten_by_its_superior(
     del custodian
     assert collected(lambda: [r() for r in gone] == [None] * 10)
     assert above.managed_list() == []
+
+
+async def test_a_custodian_that_nobody_has_and_that_manages_nothing_is_collected():
+    above = Custodian()
+    gone = []
+    for _ in range(10):
+        custodian = Custodian(Custodian(above))
+        gone.append(weakref.ref(custodian))
+        with custodian:
+            await thread(sleep).wait()
+            open_input(os.devnull).close()
+            CustodianBox(custodian, 1)
+    del custodian
+    assert collected(lambda: [r() for r in gone] == [None] * 10)
+    assert collected(lambda: above.managed_list() == [])
+
+
+async def test_what_a_custodian_that_nobody_has_manages_goes_with_the_one_above():
+    above = Custodian()
+    t = blocked(Custodian(Custodian(above)))
+    with Custodian(Custodian(above)):
+        port = open_input(os.devnull)
+    with Custodian(Custodian(above)):
+        pool = ParallelThreadPool(1)
+    box = CustodianBox(Custodian(Custodian(above)), 1)
+    for _ in range(3):
+        gc.collect()
+        await sync(idle())
+    assert (t.dead, port.closed, pool.closed, box.value) == (False, False, False, 1)
+    above.shutdown_all()
+    assert (t.dead, port.closed, pool.closed, box.value) == (True, True, True, None)
+
+
+async def test_who_waits_for_the_shutdown_of_a_custodian_that_nobody_has_is_not_collected():
+    above, log = Custodian(), []
+
+    async def waits(box):
+        await sync(box)
+        log.append("shut down")
+
+    thread(waits, CustodianBox(Custodian(Custodian(above)), 1))
+    for _ in range(3):
+        await sync(idle())
+        gc.collect()
+    above.shutdown_all()
+    await sync(idle())
+    assert log == ["shut down"]
+
+
+async def test_ten_thousand_custodians_one_under_the_other_are_shut_down():
+    above = custodian = Custodian()
+    for _ in range(10_000):
+        custodian = Custodian(custodian)
+    t = blocked(custodian)
+    assert above.everything() == [t]
+    above.shutdown_all()
+    assert t.dead
+    assert custodian.is_shut_down
 
 
 async def test_clean_up_that_the_collector_runs_may_use_the_custodian():

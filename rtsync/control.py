@@ -249,9 +249,15 @@ class Controlled(Task):
         self._resume()
 
     def _resume(self) -> None:
+        todo = [self]
+        while todo:
+            todo.extend(reversed(todo.pop()._resume_alone()))
+
+    def _resume_alone(self) -> list[Controlled]:
+        """`_resume`, but for the others that are to be resumed then, which are given."""
         with self._lock:
             if self._state >= RESULT or not self.pending & SUSPEND or not self._managers():
-                return
+                return []
             self.pending &= ~SUSPEND
             rare = self._rarely()
             happened, rare.resume_evt, rare.suspend_evt = rare.resume_evt, None, None
@@ -268,8 +274,7 @@ class Controlled(Task):
             happened.set(self)
         if held:
             self.ready()
-        for other in self._living_beneficiaries():
-            other._resume()
+        return self._living_beneficiaries()
 
     def _add_beneficiary(self, other: Controlled) -> None:
         """``other`` is resumed, and gets custodians, whenever we are and do."""
@@ -289,20 +294,25 @@ class Controlled(Task):
     def _add_custodians(self, more: list[Custodian]) -> None:
         """Let ``more`` manage it too; redundant subordinates are dropped. And so for its beneficiaries."""
         more = [custodian for custodian in more if not custodian.is_shut_down]
+        todo = [self]
+        while todo:
+            todo.extend(reversed(todo.pop()._add_alone(more)))
+
+    def _add_alone(self, more: list[Custodian]) -> list[Controlled]:
+        """`_add_custodians`, but for the others that are to get them then, which are given."""
         with self._lock:
             if self._state >= RESULT:
-                return
+                return []
             old = self._managers()
             every = old + [c for c in more if c not in old]
             kept = [c for c in every if not any(o is not c and o.manages(c) for o in every)]
             if kept == old:
-                return
+                return []
             self._custodians = kept[0] if len(kept) == 1 else kept
         for custodian in kept:
             if custodian not in old:
                 custodian.adopt(self)
-        for other in self._living_beneficiaries():
-            other._add_custodians(more)
+        return self._living_beneficiaries()
 
     def _disown(self, custodian: Custodian) -> bool:
         """``custodian`` has been shut down and manages it no more; whether nobody does now."""

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections import deque
 from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -477,6 +478,19 @@ async def test_benefactors_are_transitive():
     three.resume()
     assert one.running
     assert two.running
+
+
+async def test_a_chain_of_benefactors_may_be_of_any_length():
+    first, later = Custodian(), Custodian()
+    with first:
+        threads = [thread(Channel().get) for _ in range(3000)]
+    for benefactor, beneficiary in pairwise(threads):
+        beneficiary.resume(benefactor)
+    for t in threads:
+        t.suspend()
+    threads[0].resume(later)
+    assert all(t.running for t in threads)
+    assert set(later.managed_list()) == set(threads)
 
 
 async def test_two_threads_may_be_each_others_benefactors():

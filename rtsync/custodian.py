@@ -7,7 +7,7 @@ the last sweep left, so that a thread costs its custodian one weak reference and
 Its subordinates it holds weakly too. What is managed refers to its custodian, and a subordinate to the one
 above: so a custodian stays for as long as there is anything that would go with it, and no longer.
 
-Source: Racket Reference 1.1.16, 14.7 (Custodians), 11.1.
+Source: Racket Reference 14.7 (Custodians), 11.1; its evaluation model, "Custodians".
 """
 
 from __future__ import annotations

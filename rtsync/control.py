@@ -36,7 +36,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
-from time import monotonic
+from time import monotonic, sleep
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -956,7 +956,6 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
     clean-up elsewhere; it is not waited for, but stays asked."""
     driver = current_driver()
     start = monotonic()
-    bell = None
     pause = 0.00005
     asked = False
     while True:
@@ -1000,10 +999,7 @@ def _settle(targets: list[Any], bit: int, me: Thread | None) -> None:
             for target in targets:
                 target._corner()
             return
-        if bell is None:
-            bell = threading.Lock()
-            bell.acquire()
-        bell.acquire(timeout=pause)
+        sleep(pause)
         if driver is not None and driver.key and driver.attention & GATE:
             driver.stop()  # who waits for us may be who has stopped the one that we wait for
         pause = min(pause * 2, 0.001)

@@ -13,6 +13,7 @@ from types import CoroutineType
 from typing import Any, ClassVar
 
 from scheduler import OsDriver, block, current_driver, here
+from scheduler.parker import Parker
 from scheduler.safepoint import base, transparent
 
 from .control import NO_BLOCK, SUSPEND
@@ -33,8 +34,7 @@ class OsThread(Thread):
 
     def __init__(self, key: int, call: Callable[[], Any], context: Context, custodian: Any) -> None:
         self.set_up(key, _Standing(call), context, custodian)
-        self.parker = threading.Lock()
-        self.parker.acquire()
+        self.parker = Parker()
         self._threads = self.runtime.os_threads
         self._mine: threading.Thread | None = None
         self._driver: OsDriver | None = None

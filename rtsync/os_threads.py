@@ -93,13 +93,13 @@ class OsThreads:
         with self._condition:
             self.active += 1
             self.turns += 1
-        thread.parker.release()
+        thread.parker.unpark()
 
     def block(self, thread: OsThread, wait: Callable[[], None] | None) -> None:
         """Block until `ready`; ``wait()`` does it for a thread that has timers. In its OS thread."""
         if wait is None:
             self._now_blocked()
-            thread.parker.acquire()
+            thread.parker.park_eagerly()
             return
         with self._condition:
             self.timed += 1

@@ -158,7 +158,7 @@ class _BatonThreads(OsThreads):
 
     def _run(self, thread: OsThread) -> None:
         asyncgens.watch(self.runtime)
-        thread.parker.acquire()
+        thread.parker.park()
         try:
             after: OsThread | None = thread
             while after is not None:
@@ -175,7 +175,7 @@ class _BatonThreads(OsThreads):
 
     def block(self, thread: OsThread, wait: Callable[[], None] | None) -> None:
         self._baton.give_back()
-        thread.parker.acquire()
+        thread.parker.park()
 
     def hold(self, thread: OsThread) -> bool:
         """Block until it has been thawed and is picked."""

@@ -168,7 +168,7 @@ class Baton:
         outer, mine = self._lock, threading.Lock()
         mine.acquire()
         self._lock = mine
-        parker.release()
+        parker.unpark()
         mine.acquire()
         self._lock = outer
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from .parker import Parker
 from .worker import PING
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ class Monitor:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._bell = threading.Lock()  # held; released once to wake
-        self._bell.acquire()
+        self._parker = Parker()
         self.thread: threading.Thread | None = None
         self._stopping = False
         self.asleep = True  # written under runtime.lock; read without it as a hint
@@ -45,7 +45,7 @@ class Monitor:
                 return
             self.asleep = False
             if self.thread is not None:
-                self._bell.release()
+                self._parker.unpark()
                 return
             thread = threading.Thread(target=self._main, name=f"{self._runtime.name}-monitor", daemon=True)
             try:
@@ -62,13 +62,9 @@ class Monitor:
             thread = self.thread
             if thread is not None and self.asleep:
                 self.asleep = False
-            self._bell_once()
+            self._parker.unpark()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-
-    def _bell_once(self) -> None:
-        if self._bell.locked():
-            self._bell.release()
 
     def _main(self) -> None:
         idle_looks = 0
@@ -83,14 +79,14 @@ class Monitor:
                         self.asleep = True
                     # published; a worker that wakes from here on rings. One that woke before does not:
                     if self._runtime.sleeps():
-                        self._bell.acquire()
+                        self._parker.park()
                     else:
                         self._rise()
                     continue
             else:
                 idle_looks = 0
                 self._look()
-            self._bell.acquire(timeout=PERIOD)
+            self._parker.park(PERIOD)
 
     def _rise(self) -> None:
         """Take back ``asleep``, and the ring of one who saw it."""
@@ -98,7 +94,7 @@ class Monitor:
             if self.asleep:
                 self.asleep = False
             else:
-                self._bell.acquire()
+                self._parker.park()
 
     def _look(self) -> None:
         runtime = self._runtime

@@ -16,6 +16,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadYield, ForkError
+from .parker import Parker
 from .safepoint import base
 from .task import Task, current_driver, here
 from .timers import FAR, TimerQueue
@@ -39,11 +40,10 @@ class OsTask(Task):
         self.value = None
         self.pending = 0
         self.waiter = None
-        self.parker = threading.Lock()
-        self.parker.acquire()
+        self.parker = Parker()
 
     def ready(self) -> None:
-        self.parker.release()
+        self.parker.unpark()
 
     def give_up(self, given: bool, value: Any) -> None:
         """An exception is about to be raised in its operation; ``given``: which has happened all the same,
@@ -112,7 +112,7 @@ class OsDriver:
                     waiter.pop()
                 except IndexError:
                     # The operation has happened: give its result now and the interruption right after.
-                    task.parker.acquire()
+                    task.parker.park()
                     if not isinstance(error, KeyboardInterrupt):
                         raise
                     interrupt_main(signal.SIGINT)
@@ -135,14 +135,14 @@ class OsDriver:
         if self.forked is not None:
             self.forked = None
             raise ForkError
-        acquire = self.task.parker.acquire
+        park = self.task.parker.park_eagerly
         timers = self.timers
         # The system may hand a signal to any OS thread; Python runs its handler in the main one, but does not
         # wake that. So it looks for itself now and then.
         longest = SIGNAL_LATENCY if threading.current_thread() is threading.main_thread() else FAR
         while True:
             timeout = min(timers.watch(), longest)
-            if acquire(timeout=-1 if timeout == FAR else min(timeout, threading.TIMEOUT_MAX)):
+            if park(None if timeout == FAR else timeout):
                 return
             timers.fire()
 

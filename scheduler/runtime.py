@@ -312,22 +312,20 @@ class Runtime:
             # We are not idle any more when tasks become ready through us: nobody takes that for a deadlock.
             self.poller.dispatch(ready)
             return
-        if timeout == FAR:
-            worker.parker.acquire()
-        elif not worker.parker.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+        if not worker.parker.park(None if timeout == FAR else timeout):
             self._withdraw(worker)
         worker.gate.acquire()
 
     def _was_woken(self, worker: Worker) -> bool:
         """Take the permit if it is there already."""
-        return worker.parker.acquire(blocking=False)
+        return worker.parker.park(0)
 
     def _withdraw(self, worker: Worker) -> None:
         """Leave ``idle``; if a waker has chosen us in this very moment, take the permit it gives."""
         try:
             self.idle.remove(worker)
         except ValueError:
-            worker.parker.acquire()
+            worker.parker.park()
 
     def idle_hook(self) -> None:
         """All queues were seen empty by a worker that is published as idle: a subclass may find out that

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadYield
 from .linger import MOMENT
+from .parker import Parker
 from .refcount import published, shared
 from .safepoint import base
 from .task import Task, here
@@ -162,8 +163,7 @@ class Worker:
         self.choose: Callable[[], float] = Random(runtime.seed_for(index)).random
         self.attention = 0  # others: bits are set under runtime.lock
         self.locks = cycle([published(RLock()) for _ in range(LOCKS)])  # for the objects that its tasks make
-        self.parker = published(threading.Lock())  # held; a permit to go on is its release
-        self.parker.acquire()
+        self.parker = Parker()
         self.seated = published(RLock())  # held by its OS thread while it takes tasks: see Task.ready
         self.gate = published(threading.Lock())  # see scheduler.place_lock
         self.going: Task | None = None  # whom `_go_on` sees through; the innermost, if there are several
@@ -187,7 +187,7 @@ class Worker:
 
     def unpark(self) -> None:
         """Give the permit. Only by the one that took us out of ``runtime.idle``."""
-        self.parker.release()
+        self.parker.unpark()
         if self.polling:
             self.runtime.poller.interrupt()
 

@@ -166,9 +166,6 @@ def choice(*evts: Any) -> Evt:
     Source: Racket Reference, ``choice-evt``."""
     for position, evt in enumerate(evts):
         check_evt("choice", f"evts[{position}]", evt)
-    if any(isinstance(evt, Choice) for evt in evts):
-        # The same, and no deeper for one that is built up piece by piece.
-        evts = tuple(p for evt in evts for p in (evt.evts if isinstance(evt, Choice) else (evt,)))
     return Choice(evts)
 
 

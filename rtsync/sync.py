@@ -21,7 +21,8 @@ Source: Racket Reference 11.2.1; J. Reppy, *Concurrent Programming in ML*; Go's 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterator
+from contextlib import nullcontext
 from types import CoroutineType
 from typing import Any, Final
 
@@ -53,8 +54,8 @@ from .evt import (
 )
 from .waiter import NOT_READY, RETRY, SPARE, Locks, Pair
 
-# What is to be done with the result of a case, as (what, function), or (what, `Replacing`) for the last: the
-# kinds of steps after a choice.
+# What is to be done with the result of a case: `None` for nothing, or (what, function, and so on for its
+# result), with a `Replacing` for the function of the last kind.
 _WRAP: Final = 0
 _HANDLE: Final = 1
 _REPLACE: Final = 2
@@ -210,10 +211,10 @@ async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any, enable_break:
         if enable_break:
             with EnableBreaks():  # nothing has been taken yet
                 for evt in evts:
-                    await cases.add(evt, (), ())
+                    await cases.add(evt, None, ())
         else:
             for evt in evts:
-                await cases.add(evt, (), ())
+                await cases.add(evt, None, ())
         if callable(timeout):
             limit: Any = 0
         elif timeout is None or poll:
@@ -231,11 +232,9 @@ async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any, enable_break:
             steps = cases.steps[position]
             if cases.nacks:
                 cases.chose(position)
-            if not steps:
-                return value
-            last = len(steps) - 1
-            for number, (what, f) in enumerate(steps):
-                if what == _WRAP or (what == _HANDLE and number < last):
+            while steps is not None:
+                what, f, steps = steps
+                if what == _WRAP or (what == _HANDLE and steps is not None):
                     with NoBreaks():
                         value = f(value)
                         if isinstance(value, (CoroutineType, Tail)):
@@ -247,7 +246,8 @@ async def _sync(evts: tuple[Any, ...], timeout: Any, default: Any, enable_break:
                     if isinstance(value, CoroutineType):
                         value = await value
                     cases.remove(f)
-                    await cases.add(value if is_evt(value) else Ready(f.evt), steps[number + 1 :], f.kept)
+                    with EnableBreaks() if enable_break else nullcontext():
+                        await cases.add(value if is_evt(value) else Ready(f.evt), steps, f.kept)
                     if limit:  # what is left of the time
                         limit = max(0, started + timeout - current_driver().clock())
                     break
@@ -588,9 +588,16 @@ class Replacing:
         self.kept = kept
         """The nacks around it."""
 
-    def holds(self, steps: tuple[Any, ...]) -> bool:
+    def holds(self, steps: Any) -> bool:
         """Whether what has ``steps`` around it is in it."""
-        return any(f is self for _, f in steps)
+        return any(f is self for _, f in _each(steps))
+
+
+def _each(steps: Any) -> Iterator[tuple[int, Any]]:
+    """``steps`` one by one, from the inside."""
+    while steps is not None:
+        what, f, steps = steps
+        yield what, f
 
 
 class Cases:
@@ -601,9 +608,9 @@ class Cases:
     def __init__(self, poll: bool) -> None:
         self._poll = poll
         self.bases: list[BaseEvt] = []
-        self.steps: list[tuple[Any, ...]] = []  # what is to be done with each result
+        self.steps: list[Any] = []  # what is to be done with each result
         self.kept: list[tuple[Latch, ...]] = []  # nacks that do not happen if it is chosen
-        self.nacks: list[tuple[Latch, tuple[Any, ...]]] = []  # with the steps around: what may yet happen
+        self.nacks: list[tuple[Latch, Any]] = []  # with the steps around: what may yet happen
 
     def remove(self, replacing: Replacing) -> None:
         """Forget the cases in ``replacing``, one of which has been chosen."""
@@ -616,7 +623,7 @@ class Cases:
     def chose(self, position: int) -> None:
         """Let the nacks of the others happen: of all, or if this one is to be replaced, of those that were to
         be replaced with it."""
-        for what, f in self.steps[position]:
+        for what, f in _each(self.steps[position]):
             if what == _REPLACE:
                 self.deny(self.kept[position], f)
                 return
@@ -634,45 +641,47 @@ class Cases:
         self.nacks = left
 
     @transparent
-    async def add(self, evt: Any, steps: tuple[Any, ...], kept: tuple[Latch, ...]) -> None:
+    async def add(self, evt: Any, steps: Any, kept: tuple[Latch, ...]) -> None:
         """Take ``evt`` apart, which has ``steps`` around it and stands in the guards of ``kept``."""
+        others: list[Any] = []  # of the choices that it stands in, what comes after it, the last first
         while True:
             if isinstance(evt, BaseEvt):
-                break
-            if isinstance(evt, Wrap):
-                steps = ((_HANDLE if evt.is_handle else _WRAP, evt.f), *steps)
+                self._add_base(evt, steps, kept)
+            elif isinstance(evt, Wrap):
+                steps = (_HANDLE if evt.is_handle else _WRAP, evt.f, steps)
                 evt = evt.evt
+                continue
             elif isinstance(evt, LocalEvt):
-                evt = evt._localize()
-                break
+                self._add_base(evt._localize(), steps, kept)
             elif isinstance(evt, Choice):
-                for part in evt.evts:
-                    await self.add(part, steps, kept)
-                return
+                others.extend((part, steps, kept) for part in reversed(evt.evts))
             elif isinstance(evt, Replace):
-                steps = ((_REPLACE, Replacing(evt, kept)), *steps)
+                steps = (_REPLACE, Replacing(evt, kept), steps)
                 evt = evt.evt
-            elif isinstance(evt, Guard):
-                if evt.kind == "nack_guard":
-                    nack = Latch()
-                    self.nacks.append((nack, steps))
-                    kept = (*kept, nack)
-                    made = evt.f(nack)
-                elif evt.kind == "poll_guard":
-                    made = evt.f(self._poll)
+                continue
+            elif not isinstance(evt, _Never):
+                if isinstance(evt, Guard):
+                    if evt.kind == "nack_guard":
+                        nack = Latch()
+                        self.nacks.append((nack, steps))
+                        kept = (*kept, nack)
+                        made = evt.f(nack)
+                    elif evt.kind == "poll_guard":
+                        made = evt.f(self._poll)
+                    else:
+                        made = evt.f()
+                    if isinstance(made, CoroutineType):
+                        made = await made
+                    evt = made if is_evt(made) else Ready(evt)
                 else:
-                    made = evt.f()
-                if isinstance(made, CoroutineType):
-                    made = await made
-                evt = made if is_evt(made) else Ready(evt)
-            elif isinstance(evt, _Never):
+                    made = evt.__evt__() if callable(getattr(type(evt), "__evt__", None)) else to_evt(evt)
+                    evt = made if made is not evt and is_evt(made) else Ready(evt)
+                continue
+            if not others:
                 return
-            elif callable(getattr(type(evt), "__evt__", None)):
-                made = evt.__evt__()
-                evt = made if made is not evt and is_evt(made) else Ready(evt)
-            else:
-                made = to_evt(evt)
-                evt = made if made is not evt and is_evt(made) else Ready(evt)
+            evt, steps, kept = others.pop()
+
+    def _add_base(self, evt: BaseEvt, steps: Any, kept: tuple[Latch, ...]) -> None:
         self.bases.append(evt)
         self.steps.append(steps)
         self.kept.append(kept)

@@ -559,9 +559,14 @@ def is_handle_evt(evt: Any) -> bool:
     Raises ``TypeError`` for what is no event.
     Source: Racket Reference 11.2.1, ``handle-evt?``."""
     check_evt("is_handle_evt", "evt", evt)
-    if isinstance(evt, Choice):
-        return any(is_handle_evt(part) for part in evt.evts)
-    return isinstance(evt, Wrap) and evt.is_handle and type(evt) is Wrap
+    parts = [evt]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Choice):
+            parts.extend(part.evts)
+        elif type(part) is Wrap and part.is_handle:
+            return True
+    return False
 
 
 def guard_evt(maker: Callable[[], Any]) -> Evt:

@@ -339,6 +339,18 @@ async def test_a_waiter_that_was_broken_leaves_the_queue():
     assert sem.count == 1
 
 
+async def test_breaks_are_enabled_in_the_guards_of_what_replaces_an_event():
+    def makes():
+        seen.append(break_enabled())
+        return always
+
+    seen = []
+    with breaks(False):
+        await sync(always.replace(lambda _: guard(makes)), enable_break=True)
+        await sync(always.replace(lambda _: guard(makes)))
+    assert seen == [True, False]
+
+
 def test_outside_a_runtime_the_operations_work_too():
     sem = Semaphore(1)
     block_on(sem.wait_enable_break())

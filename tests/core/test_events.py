@@ -421,3 +421,31 @@ async def test_a_foreign_awaitable_is_refused_in_an_os_backed_thread_too():
             block_on(wait())
 
     await thread(child).join()
+
+
+@pytest.mark.parametrize(
+    "deeper", ["wrap", "handle", "replace", "choice", "guard", "choice of wraps", "choice of guards"]
+)
+async def test_events_may_be_nested_at_any_depth(deeper):
+    """No recursion, and no time that grows with the square."""
+    many = 30_000
+    nest = {
+        "wrap": lambda e: e.wrap(add),
+        "handle": lambda e: e.handle(add),
+        "replace": lambda e: e.replace(count),
+        "choice": lambda e: choice(never, e),
+        "guard": lambda e: guard(lambda: e),
+        "choice of wraps": lambda e: choice(never, e.wrap(add), never),
+        "choice of guards": lambda e: choice(never, guard(lambda: e)),
+    }[deeper]
+
+    def add(n):
+        return n + 1
+
+    def count(n):
+        return always.wrap(lambda _: n + 1)
+
+    evt = always.wrap(lambda _: 0)
+    for _ in range(many):
+        evt = nest(evt)
+    assert await sync(evt) == (0 if deeper in ("choice", "guard", "choice of guards") else many)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from perf.io.http import Conversation
@@ -10,17 +11,19 @@ from perf.io.http import Conversation
 
 async def serve(asyncio: Any, kind: str, tell: Callable[[int], object]) -> None:
     async def echo(reader: Any, writer: Any) -> None:
-        while data := await reader.read(1 << 18):
-            writer.write(data)
-            await writer.drain()
-            del data
+        with suppress(OSError):  # reset
+            while data := await reader.read(1 << 18):
+                writer.write(data)
+                await writer.drain()
+                del data
         writer.close()
 
     async def http(reader: Any, writer: Any) -> None:
         conversation = Conversation()
-        while data := await reader.read(1 << 16):
-            writer.write(conversation.received(data))
-            await writer.drain()
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(conversation.received(data))
+                await writer.drain()
         writer.close()
 
     handler = {"echo": echo, "http": http}[kind]

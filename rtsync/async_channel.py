@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Generator
-from typing import Any
+from typing import Any, overload
 
 from scheduler import Parking, defer, direct, nested, published
 
@@ -21,10 +21,11 @@ from .evt import BaseEvt
 from .waiter import NOT_READY, RETRY, claim_first, give
 
 
-class AsyncChannel(TwoSided):
+class AsyncChannel[T = Any](TwoSided[T]):
     """A queue of values, first in, first out. As an event: ready when there is one, which is the result.
 
-    ``async for value in channel`` gets for ever. Usable from any OS thread (`block_on`).
+    ``async for value in channel`` gets for ever. Usable from any OS thread (`block_on`). For a type checker
+    ``AsyncChannel[int]()`` carries integers.
     Source: Racket Reference, ``make-async-channel``.
     """
 
@@ -39,7 +40,7 @@ class AsyncChannel(TwoSided):
         self._buffer: deque[Any] = published(deque())
 
     @direct
-    def put(self, value: Any) -> Generator[Parking, Any]:
+    def put(self, value: T) -> Generator[Parking, Any]:
         """Store ``value``; waits while the limit is reached.
 
         Source: Racket Reference, ``async-channel-put``."""
@@ -69,7 +70,7 @@ class AsyncChannel(TwoSided):
                 raise
 
     @direct
-    def get(self) -> Generator[Parking, Any, Any]:
+    def get(self) -> Generator[Parking, Any, T]:
         """Take the oldest value, waiting for one. Source: Racket Reference, ``async-channel-get``."""
         lock = self._lock
         while True:
@@ -79,11 +80,11 @@ class AsyncChannel(TwoSided):
             if stored and (stored < self._limit or not self._putters):
                 value = buffer.popleft()
                 lock.release()
-                return value
+                return value  # type: ignore[no-any-return]
             value = self._poll()
             if value is not NOT_READY:
                 lock.release()
-                return value
+                return value  # type: ignore[no-any-return]
             mine: list[Any] = []
             self._getters.append(mine)
             if buffer:  # as in _block
@@ -94,9 +95,13 @@ class AsyncChannel(TwoSided):
                 self._give_up(mine)
                 raise
             if value is not RETRY:
-                return value
+                return value  # type: ignore[no-any-return]
             self._leave(mine)
 
+    @overload
+    def try_get(self, default: None = None) -> T | None: ...
+    @overload
+    def try_get[D](self, default: D) -> T | D: ...
     def try_get(self, default: Any = None) -> Any:
         """Take the oldest value, or give ``default`` at once.
 
@@ -107,7 +112,7 @@ class AsyncChannel(TwoSided):
             value = self._poll()
         return default if value is NOT_READY else value
 
-    def put_evt(self, value: Any) -> AsyncChannelPut:
+    def put_evt(self, value: T) -> AsyncChannelPut:
         """An event ready when ``value`` has been stored; its result is itself.
 
         Source: Racket Reference, ``async-channel-put-evt``."""
@@ -172,7 +177,7 @@ class AsyncChannel(TwoSided):
                 give(task, case, evt)
 
 
-class AsyncChannelPut(BaseEvt):
+class AsyncChannelPut(BaseEvt["AsyncChannelPut"]):
     """`AsyncChannel.put_evt`: storing a value as an event."""
 
     __slots__ = ("_channel", "_lock", "_value")

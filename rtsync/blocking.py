@@ -34,7 +34,7 @@ LIMIT = 64
 
 
 @returns_coroutine
-def to_os_thread(fn: Callable[..., Any], *args: Any) -> Coroutine[Any, Any, Any]:
+def to_os_thread[*Ts, T](fn: Callable[[*Ts], T], *args: *Ts) -> Coroutine[Any, Any, T]:
     """Call the plain function ``fn(*args)`` in an OS thread that is no worker, and wait for its result or
     exception. For calls that block.
 

@@ -25,8 +25,8 @@ from _thread import RLock
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import singledispatch
 from importlib import import_module
-from types import CoroutineType
-from typing import Any
+from types import CoroutineType, GenericAlias
+from typing import TYPE_CHECKING, Any
 
 from scheduler import defer, nested, published, returns_coroutine
 from scheduler.safepoint import transparent
@@ -35,10 +35,14 @@ from .errors import ContractError, check_callable, refuse, shown
 from .waiter import NOT_READY, WaitQueue, wake_all
 
 
-class Evt:
-    """A synchronizable event: pass it to `sync`, alone or with others."""
+class Evt[T = Any]:
+    """A synchronizable event: pass it to `sync`, alone or with others. An ``Evt[T]`` results in a ``T``."""
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:
+        # Takes the name of a class that is yet to come, for which that of `typing` would import much.
+        __class_getitem__ = classmethod(GenericAlias)
 
     def wrap(self, f: Callable[[Any], Any]) -> Evt:
         """An event ready with this one, whose result is ``f(result)``. ``f`` runs in the synchronizing
@@ -66,7 +70,7 @@ class Evt:
         return Replace(self, f)
 
 
-class BaseEvt(Evt):
+class BaseEvt[T = Any](Evt[T]):
     """An event with the interface that the page's head describes."""
 
     __slots__ = ()
@@ -93,7 +97,7 @@ class BaseEvt(Evt):
         return False
 
 
-class LocalEvt(Evt):
+class LocalEvt[T = Any](Evt[T]):
     """An event whose meaning depends on the thread or runtime that synchronizes on it."""
 
     __slots__ = ()

@@ -13,11 +13,11 @@ import sys
 import threading
 import time
 from _thread import RLock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import scheduler
 from scheduler import Task, block, current_driver, defer, published, shared
@@ -129,7 +129,11 @@ class Runtime(scheduler.Runtime):
 
     # -- running a program -----------------------------------------------------------------------
 
-    def run(self, main: Callable[..., Any], *args: Any) -> Any:
+    @overload
+    def run[*Ts, T](self, main: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T: ...
+    @overload
+    def run[*Ts, T](self, main: Callable[[*Ts], T], *args: *Ts) -> T: ...
+    def run[*Ts](self, main: Callable[[*Ts], Any], *args: *Ts) -> Any:
         """Run ``main(*args)`` as the main thread; its result or exception. Then all other threads are
         killed. Starts the runtime if it does not run, and stops it again in that case."""
         check_body("run", "main", main)
@@ -588,7 +592,13 @@ def at_end(hook: Callable[[], object]) -> None:
     _hooks.append(hook)
 
 
-def run(main: Callable[..., Any], *args: Any, workers: int | None = None) -> Any:
+@overload
+def run[*Ts, T](
+    main: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts, workers: int | None = None
+) -> T: ...
+@overload
+def run[*Ts, T](main: Callable[[*Ts], T], *args: *Ts, workers: int | None = None) -> T: ...
+def run[*Ts](main: Callable[[*Ts], Any], *args: *Ts, workers: int | None = None) -> Any:
     """Run ``main(*args)``, ``async`` or plain, as the main thread of a new runtime; its result or exception.
 
     ``workers``: OS threads for coroutine threads, by default the processors this process may use. When

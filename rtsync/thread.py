@@ -12,7 +12,7 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from scheduler import Parking, defer, direct, nested, safepoints
 from scheduler.safepoint import transparent
@@ -26,8 +26,9 @@ from .mailbox import Mailbox
 from .waiter import NOT_READY, RETRY, WaitQueue
 
 
-class Thread(Controlled, BaseEvt):
+class Thread[T = Any](Controlled, BaseEvt["Thread[T]"]):
     """A thread of control. Made by `thread`; as an event: ready when it has ended, result itself.
+    ``Thread[T]`` returns a ``T``.
 
     Source: Racket Reference 11.1.1.
     """
@@ -75,6 +76,12 @@ class Thread(Controlled, BaseEvt):
 
     # -- waiting for its end -------------------------------------------------------------------
 
+    @overload
+    def wait(self, fail: None = None) -> Coroutine[Any, Any, T | None]: ...
+    @overload
+    def wait[F](self, fail: Callable[[], Coroutine[Any, Any, F]]) -> Coroutine[Any, Any, T | F]: ...
+    @overload
+    def wait[F](self, fail: Callable[[], F]) -> Coroutine[Any, Any, T | F]: ...
     def wait(self, fail: Callable[[], Any] | None = None) -> Coroutine[Any, Any, Any]:
         """Wait until it has ended: its result (``None`` if started with ``keep=False``), or if it failed or
         was killed that of ``fail()``, or ``None``.
@@ -93,7 +100,7 @@ class Thread(Controlled, BaseEvt):
         return None if fail is None else await settle(fail())
 
     @direct
-    def join(self) -> Generator[Parking, Any, Any]:
+    def join(self) -> Generator[Parking, Any, T]:
         """Wait until it has ended: its result, or its exception, or `ThreadKilled`."""
         while self._state < RESULT:
             # `_end`, written out: a coroutine less in the path of spawn and join.
@@ -115,7 +122,7 @@ class Thread(Controlled, BaseEvt):
                 self._leave(waiter)
                 raise
         if self._state == RESULT:
-            return self._outcome
+            return self._outcome  # type: ignore[no-any-return]
         if self._state == FAILED:
             raise self._outcome
         raise ThreadKilled(f"join: {self!r} was killed")
@@ -139,7 +146,7 @@ class Thread(Controlled, BaseEvt):
                 raise
             self._leave(waiter)
 
-    def dead_evt(self) -> Evt:
+    def dead_evt(self) -> Evt[Evt]:
         """An event ready when it has ended; always the same object, its result itself, and it does not keep
         the thread alive. Source: Racket Reference, ``thread-dead-evt``."""
         with self._lock:
@@ -292,6 +299,10 @@ class Thread(Controlled, BaseEvt):
 
     # -- mailbox -------------------------------------------------------------------------------
 
+    @overload
+    def send(self, value: Any, fail: type[ThreadDead] | None = ...) -> None: ...
+    @overload
+    def send[F](self, value: Any, fail: Callable[[], F]) -> F | None: ...
     def send(self, value: Any, fail: Any = ThreadDead) -> Any:
         """Queue ``value`` in its mailbox. If it has ended: the result of ``fail()``, ``None`` if ``fail`` is
         ``None``, and by default `ThreadDead`.

@@ -1,0 +1,118 @@
+"""What a user's type checker makes of our interface. Read by mypy for test_types.py, and never run:
+an ``assert_type`` says what a thing is, and an ``ignore`` that a mistake is found, for it would be an error
+itself if there were nothing to ignore."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, assert_type
+
+import rtsync as rt
+
+
+class Account:
+    def __init__(self, balance: int = 0) -> None:
+        self.balance = balance
+
+    async def deposit(self, amount: int) -> str:
+        return f"{self.balance + amount}"
+
+
+async def describe(number: int, unit: str = "s") -> bytes:
+    return f"{number} {unit}".encode()
+
+
+def length(text: str, *, most: int = 80) -> int:
+    return min(len(text), most)
+
+
+def total(*numbers: int) -> int:
+    return sum(numbers)
+
+
+async def same[X](value: X) -> X:
+    return value
+
+
+async def channels() -> None:
+    numbers = rt.Channel[int]()
+    assert_type(await numbers.get(), int)
+    await numbers.put(3)
+    await numbers.put("three")  # type: ignore[arg-type]
+    assert_type(numbers.try_get(), int | None)
+    assert_type(numbers.try_get("nothing"), int | str)
+    numbers.put_evt("three")  # type: ignore[arg-type]
+    async for number in numbers:
+        assert_type(number, int)
+
+    words: rt.AsyncChannel[str] = rt.AsyncChannel(limit=5)
+    assert_type(await words.get(), str)
+    await words.put(b"word")  # type: ignore[arg-type]
+    assert_type(words.try_get(None), str | None)
+    async for word in words:
+        assert_type(word, str)
+
+
+async def channels_of_anything(given: rt.Channel) -> rt.AsyncChannel:
+    made = rt.Channel()
+    assert_type(made, rt.Channel[Any])
+    await made.put(await given.get())
+    return rt.AsyncChannel()
+
+
+async def threads() -> None:
+    described = rt.thread(describe, 3, "m")
+    assert_type(described, rt.Thread[bytes])
+    assert_type(await described.join(), bytes)
+    assert_type(await described.wait(), bytes | None)
+    assert_type(await described.wait(lambda: 3), bytes | int)
+    assert_type(await described.wait(lambda: same("")), bytes | str)
+    described.send(3)
+    assert_type(described.send(3, fail=lambda: False), bool | None)
+    assert_type(rt.thread(describe, 3, name="d", suspend_to_kill=True), rt.Thread[bytes])
+    assert_type(rt.thread(describe, 3, pool="own"), rt.Thread[bytes])
+    assert_type(rt.thread(describe, 3, pool=rt.ParallelThreadPool(2)), rt.Thread[bytes])
+    assert_type(rt.thread(describe, 3, keep=False), rt.Thread[None])
+    assert_type(rt.thread(length, "abc"), rt.Thread[int])
+    assert_type(rt.thread(total, 1, 2, 3), rt.Thread[int])
+    assert_type(rt.thread(same, "x"), rt.Thread[str])
+    assert_type(rt.thread(Account().deposit, 3), rt.Thread[str])
+    assert_type(rt.thread(Account, 3), rt.Thread[Account])
+    assert_type(rt.thread(partial(describe, 3)), rt.Thread[bytes])
+    assert_type(rt.thread(lambda: 3), rt.Thread[int])
+    assert_type(rt.thread(lambda: describe(3)), rt.Thread[bytes])
+    rt.thread(describe)  # type: ignore[call-arg, arg-type]
+    rt.thread(describe, "three")  # type: ignore[arg-type]
+    rt.thread(describe, 3, "m", None)  # type: ignore[call-arg, arg-type]
+    rt.thread(describe(3))  # type: ignore[call-overload]
+    rt.thread(length, "abc", most=3)  # type: ignore[call-overload]
+    rt.thread(describe, 3, pool="mine")  # type: ignore[call-overload]
+
+
+async def threads_of_any_kind(thread: rt.Thread, keep: bool) -> list[rt.Thread]:
+    assert_type(await thread.join(), Any)
+    assert_type(rt.thread(describe, 3, keep=keep), rt.Thread[bytes | None])
+    assert_type(rt.thread(length, "abc", keep=keep), rt.Thread[int | None])
+    return [thread, rt.thread(describe, 3), rt.thread(length, "abc"), rt.current_thread()]
+
+
+async def calls() -> None:
+    assert_type(await rt.call_in_nested_thread(describe, 3), bytes)
+    assert_type(await rt.call_in_nested_thread(length, "abc", custodian=rt.Custodian()), int)
+    await rt.call_in_nested_thread(length, 3)  # type: ignore[arg-type]
+    assert_type(await rt.to_os_thread(length, "abc"), int)
+    assert_type(await rt.to_os_thread(lambda: 3), int)
+    await rt.to_os_thread(length, 3)  # type: ignore[arg-type]
+
+
+def programs() -> None:
+    assert_type(rt.run(describe, 3), bytes)
+    assert_type(rt.run(length, "abc", workers=2), int)
+    assert_type(rt.run(threads), None)
+    assert_type(rt.Runtime(2).run(describe, 3, "m"), bytes)
+    rt.run(describe, "three")  # type: ignore[arg-type]
+    rt.run(describe(3))  # type: ignore[call-overload]
+
+
+def any_function(fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    assert_type(rt.thread(fn, *args), rt.Thread[Any])
+    assert_type(rt.run(fn, *args), Any)

@@ -57,7 +57,7 @@ class Alarm(LocalEvt):
         return f"<alarm {self._kind} {self._seconds}>"
 
 
-def at(time: float, monotonic: bool = False) -> Evt:
+def at(time: float, monotonic: bool = False) -> Evt[Evt]:
     """An event ready at ``time``: seconds since the epoch, or on the monotonic clock (`monotonic`). Its
     result is itself.
 
@@ -71,7 +71,7 @@ def at(time: float, monotonic: bool = False) -> Evt:
     return Alarm(time, "monotonic" if monotonic else "wall")
 
 
-def after(secs: float) -> Evt:
+def after(secs: float) -> Evt[Evt]:
     """An event ready ``secs`` seconds after a thread begins to synchronize on it; each time anew. Its
     result is itself."""
     check_seconds("after", "secs", secs)
@@ -151,7 +151,7 @@ class Idle(LocalEvt):
         return "idle"
 
 
-def idle() -> Evt:
+def idle() -> Evt[Evt]:
     """An event ready when no thread could run: all are blocked, suspended or waiting for time. Its result
     is itself.
 

@@ -38,7 +38,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from time import monotonic, sleep
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from scheduler import Task, current_driver, here, safepoints
 from scheduler.safepoint import interruptible, is_ours
@@ -834,7 +834,7 @@ class Controlled(Task):
 
     # -- events of its state -----------------------------------------------------------------------
 
-    def resume_evt(self) -> Evt:
+    def resume_evt(self) -> Evt[Self]:
         """An event ready when it runs, with the thread as its result. It stays ready if the thread is
         suspended later; a fresh one is given after that.
 
@@ -847,7 +847,7 @@ class Controlled(Task):
                     rare.resume_evt.set(self)
             return rare.resume_evt
 
-    def suspend_evt(self) -> Evt:
+    def suspend_evt(self) -> Evt[Self]:
         """An event ready when it is suspended, with the thread as its result. It stays ready if the thread
         is resumed later; a fresh one is given after that.
 

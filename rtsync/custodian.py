@@ -217,7 +217,7 @@ class Custodian(EnvBlock):
         return f"<Custodian{' shut down' if self.is_shut_down else ''} at {id(self):#x}>"
 
 
-class CustodianBox(Evt):
+class CustodianBox[T = Any](Evt["CustodianBox[T]"]):
     """Holds a value until its custodian is shut down. As an event: ready from then on, result itself.
 
     The custodian does not keep the box, so the box and its value can be collected before.
@@ -225,18 +225,18 @@ class CustodianBox(Evt):
 
     __slots__ = ("__weakref__", "_closed", "_custodian", "_value")
 
-    def __init__(self, custodian: Custodian, value: Any) -> None:
+    def __init__(self, custodian: Custodian, value: T) -> None:
         """A box that holds ``value`` for as long as ``custodian`` is not shut down. ``ContractError`` if
         it has been."""
         if not isinstance(custodian, Custodian):
             raise refuse("CustodianBox", "custodian", "a custodian", custodian, TypeError)
         self._custodian = custodian
         self._closed = custodian.closed()
-        self._value = value
+        self._value: T | None = value
         custodian.adopt(self)
 
     @property
-    def value(self) -> Any:
+    def value(self) -> T | None:
         """What it holds, or ``None`` once its custodian has been shut down.
 
         Source: Racket Reference 14.7, ``custodian-box-value``."""
@@ -260,7 +260,7 @@ class CustodianBox(Evt):
     def __reduce__(self) -> Any:
         raise ContractError("CustodianBox: cannot be copied or pickled; it belongs to its process")
 
-    def __evt__(self) -> Evt:
+    def __evt__(self) -> Evt[CustodianBox[T]]:
         return self._closed.wrap(lambda _: self)
 
     def __repr__(self) -> str:

@@ -26,13 +26,27 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import singledispatch
 from importlib import import_module
 from types import CoroutineType, GenericAlias
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never, overload
 
 from scheduler import defer, nested, published, returns_coroutine
 from scheduler.safepoint import transparent
 
 from .errors import ContractError, check_callable, refuse, shown
 from .waiter import NOT_READY, WaitQueue, wake_all
+
+if TYPE_CHECKING:
+    from asyncio import Future as AsyncioFuture
+    from concurrent.futures import Future
+    from typing import Protocol
+
+    class SupportsEvt[T](Protocol):
+        """An object of a class with ``__evt__``."""
+
+        def __evt__(self) -> Evt[T]:
+            """The event that it stands for."""
+
+    type Waitable[T] = Evt[T] | SupportsEvt[T] | Future[T] | AsyncioFuture[T]
+    """What may be passed to `sync` for a ``T``. (What `register_evt` adds, a type checker cannot know.)"""
 
 
 class Evt[T = Any]:
@@ -44,6 +58,10 @@ class Evt[T = Any]:
         # Takes the name of a class that is yet to come, for which that of `typing` would import much.
         __class_getitem__ = classmethod(GenericAlias)
 
+    @overload
+    def wrap[U](self, f: Callable[[T], Coroutine[Any, Any, U]]) -> Evt[U]: ...
+    @overload
+    def wrap[U](self, f: Callable[[T], U]) -> Evt[U]: ...
     def wrap(self, f: Callable[[Any], Any]) -> Evt:
         """An event ready with this one, whose result is ``f(result)``. ``f`` runs in the synchronizing
         thread with breaks disabled and may be ``async``; what it raises comes out of `sync`.
@@ -52,6 +70,10 @@ class Evt[T = Any]:
         check_callable("wrap", "f", f)
         return Wrap(self, f, False)
 
+    @overload
+    def handle[U](self, f: Callable[[T], Coroutine[Any, Any, U]]) -> Evt[U]: ...
+    @overload
+    def handle[U](self, f: Callable[[T], U]) -> Evt[U]: ...
     def handle(self, f: Callable[[Any], Any]) -> Evt:
         """Like `wrap`, but ``f`` is called in tail position (it may return ``tail(...)``) and breaks stay
         as they are, unless the result is itself wrapped.
@@ -60,6 +82,10 @@ class Evt[T = Any]:
         check_callable("handle", "f", f)
         return Wrap(self, f, True)
 
+    @overload
+    def replace[U](self, f: Callable[[T], Coroutine[Any, Any, Waitable[U]]]) -> Evt[U]: ...
+    @overload
+    def replace[U](self, f: Callable[[T], Waitable[U]]) -> Evt[U]: ...
     def replace(self, f: Callable[[Any], Any]) -> Evt:
         """Once this event is ready, `sync` goes on with the event ``f(result)`` in its place. What this
         event has consumed stays consumed even when another event is chosen in the end. If ``f`` gives
@@ -164,6 +190,17 @@ def _named(f: Any) -> str:
     return str(getattr(f, "__qualname__", None) or shown(f))
 
 
+@overload
+def choice() -> Evt[Never]: ...
+@overload
+def choice[A, B = Never, C = Never, D = Never, More = Never](
+    one: Waitable[A],
+    two: Waitable[B] = ...,
+    three: Waitable[C] = ...,
+    four: Waitable[D] = ...,
+    /,
+    *evts: Waitable[More],
+) -> Evt[A | B | C | D | More]: ...
 def choice(*evts: Any) -> Evt:
     """An event ready when any of ``evts`` is; its result is that of the one chosen. With none: never ready.
 
@@ -173,6 +210,10 @@ def choice(*evts: Any) -> Evt:
     return Choice(evts)
 
 
+@overload
+def guard[T](f: Callable[[], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
+@overload
+def guard[T](f: Callable[[], Waitable[T]]) -> Evt[T]: ...
 def guard(f: Callable[[], Any]) -> Evt:
     """An event made anew by ``f()`` each time a thread synchronizes on it. If ``f`` gives something that
     is no event, the guard is ready at once with itself as its result. ``f`` may be ``async``.
@@ -182,7 +223,11 @@ def guard(f: Callable[[], Any]) -> Evt:
     return Guard(f, "guard")
 
 
-def nack_guard(f: Callable[[Evt], Any]) -> Evt:
+@overload
+def nack_guard[T](f: Callable[[Evt[Evt]], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
+@overload
+def nack_guard[T](f: Callable[[Evt[Evt]], Waitable[T]]) -> Evt[T]: ...
+def nack_guard(f: Callable[[Any], Any]) -> Evt:
     """Like `guard` with ``f(nack)``: the event ``nack`` becomes ready when the guard's event is not chosen
     (another was, control left the `sync`, the thread ended, or ``f`` itself failed).
 
@@ -191,6 +236,10 @@ def nack_guard(f: Callable[[Evt], Any]) -> Evt:
     return Guard(f, "nack_guard")
 
 
+@overload
+def poll_guard[T](f: Callable[[bool], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
+@overload
+def poll_guard[T](f: Callable[[bool], Waitable[T]]) -> Evt[T]: ...
 def poll_guard(f: Callable[[bool], Any]) -> Evt:
     """Like `guard` with ``f(polling)``: ``True`` when the `sync` only polls.
 
@@ -228,10 +277,10 @@ class _Never(Evt):
         return "never"
 
 
-always = _Always()
+always: Evt[Evt] = _Always()
 """An event that is always ready; its result is itself. Source: Racket Reference, ``always-evt``."""
 
-never = _Never()
+never: Evt[Never] = _Never()
 """An event that is never ready. Source: Racket Reference, ``never-evt``."""
 
 
@@ -320,7 +369,7 @@ def _load_late() -> bool:
     return bool(wanted)
 
 
-def register_evt(kind: type, f: Callable[[Any], Any]) -> None:
+def register_evt[T](kind: type[T], f: Callable[[T], Any]) -> None:
     """Make the instances of ``kind`` events: ``f(instance)`` gives the event each time a thread
     synchronizes on one.
 
@@ -364,17 +413,25 @@ class Tail:
         self.args = args
 
 
-def tail(fn: Callable[..., Any], *args: Any) -> Tail:
+@overload
+def tail[*Ts, T](fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T: ...
+@overload
+def tail[*Ts, T](fn: Callable[[*Ts], T], *args: *Ts) -> T: ...
+def tail(fn: Callable[..., Any], *args: Any) -> Any:  # type: ignore[misc]
     """Return this from a function to have ``fn(*args)`` called in its place, without growing the stack.
 
     The base of every thread, and `call`, make the call. So a handler may "call" the loop that it is part
-    of for ever: ``ch.handle(lambda v: tail(loop, state + v))``.
+    of for ever: ``ch.handle(lambda v: tail(loop, state + v))``. For a type checker it is the call.
     """
     check_callable("tail", "fn", fn)
     return Tail(fn, args)
 
 
-@returns_coroutine
+@overload
+def call[*Ts, T](fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Coroutine[Any, Any, T]: ...
+@overload
+def call[*Ts, T](fn: Callable[[*Ts], T], *args: *Ts) -> Coroutine[Any, Any, T]: ...
+@returns_coroutine  # type: ignore[misc]
 def call(fn: Callable[..., Any], *args: Any) -> Coroutine[Any, Any, Any]:
     """Call ``fn(*args)``, plain or ``async``, and make the tail calls that it asks for; the last result."""
     check_callable("call", "fn", fn)

@@ -145,7 +145,7 @@ class MailboxEvt(LocalEvt):
 mailbox_evt: Final = MailboxEvt()
 
 
-def receive_evt() -> Evt:
+def receive_evt() -> Evt[Evt]:
     """An event ready when the thread that synchronizes on it has a message; it takes nothing, and its
     result is itself. Always the same object.
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from types import CoroutineType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from scheduler import OsDriver, block, current_driver, here
 from scheduler.parker import Parker
@@ -22,6 +22,9 @@ from .evt import Tail, is_evt, settle
 from .sync import sync
 from .thread import Thread
 from .waiter import RETRY
+
+if TYPE_CHECKING:
+    from .evt import Waitable
 
 
 class OsThread(Thread):
@@ -174,6 +177,10 @@ class Call:
         return self.fn(*self.args)
 
 
+@overload
+def block_on[T](op: Awaitable[T]) -> T: ...
+@overload
+def block_on[T](op: Waitable[T]) -> T: ...
 def block_on(op: Any) -> Any:
     """Wait for ``op``, any awaitable of this library or an event, in an OS thread: its result or exception.
 

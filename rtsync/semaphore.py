@@ -23,7 +23,7 @@ from .evt import BaseEvt, call
 from .waiter import NOT_READY, RETRY, SPARE, sweep
 
 
-class Semaphore(BaseEvt):
+class Semaphore(BaseEvt["Semaphore"]):
     """A counting semaphore with a fair queue. As an event: ready when the count is positive, taking it
     decrements the count, the result is the semaphore.
 
@@ -171,7 +171,7 @@ class Semaphore(BaseEvt):
         return True
 
 
-class SemaphorePeek(BaseEvt):
+class SemaphorePeek(BaseEvt["SemaphorePeek"]):
     """`Semaphore.peek_evt`: waits in the semaphore's queue without taking anything."""
 
     __slots__ = ("_lock", "_semaphore")

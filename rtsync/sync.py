@@ -21,10 +21,10 @@ Source: Racket Reference 11.2.1; J. Reppy, *Concurrent Programming in ML*; Go's 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import nullcontext
 from types import CoroutineType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Never, overload
 
 from scheduler import NoRuntime, Parking, current_driver, direct, here, returns_coroutine, shared
 from scheduler.safepoint import transparent
@@ -53,6 +53,9 @@ from .evt import (
     to_evt,
 )
 from .waiter import NOT_READY, RETRY, SPARE, Locks, Pair
+
+if TYPE_CHECKING:
+    from .evt import Waitable
 
 # What is to be done with the result of a case: `None` for nothing, or (what, function, and so on for its
 # result), with a `Replacing` for the function of the last kind.
@@ -137,6 +140,54 @@ class Deadline(BaseEvt):
             self._timers.disarm(self._timer)
 
 
+@overload
+def sync[A = Never, B = Never, C = Never, D = Never, More = Never](
+    one: Waitable[A] = ...,
+    two: Waitable[B] = ...,
+    three: Waitable[C] = ...,
+    four: Waitable[D] = ...,
+    /,
+    *evts: Waitable[More],
+    timeout: None = None,
+    default: object = None,
+    enable_break: bool = False,
+) -> Coroutine[Any, Any, A | B | C | D | More]: ...
+@overload
+def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
+    one: Waitable[A] = ...,
+    two: Waitable[B] = ...,
+    three: Waitable[C] = ...,
+    four: Waitable[D] = ...,
+    /,
+    *evts: Waitable[More],
+    timeout: float | None,
+    default: X = ...,
+    enable_break: bool = False,
+) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
+@overload
+def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
+    one: Waitable[A] = ...,
+    two: Waitable[B] = ...,
+    three: Waitable[C] = ...,
+    four: Waitable[D] = ...,
+    /,
+    *evts: Waitable[More],
+    timeout: Callable[[], Coroutine[Any, Any, X]],
+    default: object = None,
+    enable_break: bool = False,
+) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
+@overload
+def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
+    one: Waitable[A] = ...,
+    two: Waitable[B] = ...,
+    three: Waitable[C] = ...,
+    four: Waitable[D] = ...,
+    /,
+    *evts: Waitable[More],
+    timeout: Callable[[], X],
+    default: object = None,
+    enable_break: bool = False,
+) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
 @returns_coroutine
 def sync(
     *evts: Any, timeout: Any = None, default: Any = None, enable_break: bool = False

@@ -2,7 +2,9 @@
 an ``assert_type`` says what a thing is, and an ``ignore`` that a mistake is found, for it would be an error
 itself if there were nothing to ignore."""
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, assert_type
 
@@ -15,6 +17,11 @@ class Account:
 
     async def deposit(self, amount: int) -> str:
         return f"{self.balance + amount}"
+
+
+class Address:
+    def __evt__(self) -> rt.Channel[bytes]:
+        return rt.Channel()
 
 
 async def describe(number: int, unit: str = "s") -> bytes:
@@ -116,3 +123,100 @@ def programs() -> None:
 def any_function(fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
     assert_type(rt.thread(fn, *args), rt.Thread[Any])
     assert_type(rt.run(fn, *args), Any)
+
+
+async def events(pending: Future[float], task: asyncio.Task[bool], address: Address) -> None:
+    numbers, words, done = rt.Channel[int](), rt.AsyncChannel[str](), rt.Semaphore()
+    assert_type(await rt.sync(numbers), int)
+    assert_type(await rt.sync(words), str)
+    assert_type(await rt.sync(done), rt.Semaphore)
+    assert_type(await rt.sync(pending), float)
+    assert_type(await rt.sync(task), bool)
+    assert_type(await rt.sync(address), bytes)
+    assert_type(await rt.sync(rt.CustodianBox(rt.Custodian(), 3)), rt.CustodianBox[int])
+    thread = rt.thread(describe, 3)
+    assert_type(await rt.sync(thread), rt.Thread[bytes])
+    assert_type(await rt.sync(thread.resume_evt()), rt.Thread[bytes])
+    assert_type(await rt.sync(thread.dead_evt()), rt.Evt)
+    assert_type(await rt.sync(rt.after(3)), rt.Evt)
+    await rt.sync(numbers.get())  # type: ignore[call-overload]
+    await rt.sync(3)  # type: ignore[call-overload]
+
+
+async def several_events(some: list[rt.Channel[int]], others: list[rt.Evt]) -> None:
+    numbers, words, parts = rt.Channel[int](), rt.Channel[str](), rt.Channel[bytes]()
+    assert_type(await rt.sync(numbers, words), int | str)
+    assert_type(await rt.sync(numbers, words, parts, rt.Semaphore()), int | str | bytes | rt.Semaphore)
+    assert_type(await rt.sync(numbers, numbers, words, numbers, numbers, numbers), int | str)
+    assert_type(await rt.sync(numbers, rt.never), int)
+    assert_type(await rt.sync(numbers, rt.always), int | rt.Evt)
+    assert_type(await rt.sync(*some), int)
+    assert_type(await rt.sync(words, *some), int | str)
+    assert_type(await rt.sync(*others), Any)
+
+
+async def time_limits() -> None:
+    numbers, words = rt.Channel[int](), rt.Channel[str]()
+    assert_type(await rt.sync(numbers, timeout=3), int | None)
+    assert_type(await rt.sync(numbers, timeout=0.5, default=b""), int | bytes)
+    assert_type(await rt.sync(numbers, words, timeout=0, default=-1), int | str)
+    assert_type(await rt.sync(numbers, timeout=lambda: b""), int | bytes)
+    assert_type(await rt.sync(numbers, timeout=lambda: describe(3)), int | bytes)
+    assert_type(await rt.sync(numbers, timeout=None, enable_break=True), int)
+    got = await rt.sync(words, timeout=3, enable_break=True)
+    assert_type(got, str | None)
+    number: int | None = await rt.sync(numbers, timeout=3)
+    either: int | str = await rt.sync(numbers, words)
+    assert_type((number, either), tuple[int | None, int | str])
+    await rt.sync(numbers, timeout="3")  # type: ignore[call-overload]
+
+
+async def bigger_events(address: Address) -> None:
+    numbers, words = rt.Channel[int](), rt.Channel[str]()
+    assert_type(numbers.wrap(str), rt.Evt[str])
+    assert_type(numbers.wrap(describe), rt.Evt[bytes])
+    assert_type(numbers.wrap(lambda number: number + 0.5), rt.Evt[float])
+    assert_type(words.handle(length), rt.Evt[int])
+    assert_type(words.handle(same), rt.Evt[str])
+    assert_type(rt.after(3).wrap(lambda _: None), rt.Evt[None])
+    assert_type(numbers.replace(lambda number: words), rt.Evt[str])
+    assert_type(rt.choice(numbers, words), rt.Evt[int | str])
+    assert_type(rt.choice(numbers, rt.after(3).wrap(lambda _: None)), rt.Evt[int | None])
+    assert_type(rt.choice(*[numbers, numbers]), rt.Evt[int])
+    assert_type(rt.choice(numbers, address).wrap(str), rt.Evt[str])
+    assert_type(rt.guard(lambda: words), rt.Evt[str])
+    assert_type(rt.poll_guard(lambda polling: words), rt.Evt[str])
+    assert_type(await rt.sync(numbers.put_evt(3).wrap(lambda _: "put"), words), str)
+    numbers.wrap(length)  # type: ignore[arg-type]
+    numbers.handle(lambda number: number.upper())  # type: ignore[attr-defined]
+
+    async def ask(nack: rt.Evt) -> rt.Channel[int]:
+        return numbers
+
+    async def give(text: str) -> rt.Evt[int]:
+        return numbers
+
+    assert_type(rt.nack_guard(ask), rt.Evt[int])
+    assert_type(words.replace(give), rt.Evt[int])
+    anything: rt.Evt[object] = numbers
+    await rt.sync(anything)
+
+
+async def repeat(sum_so_far: int) -> int:
+    numbers = rt.Channel[int]()
+    return await rt.sync(numbers.handle(lambda number: rt.tail(repeat, sum_so_far + number)))
+
+
+async def more_calls() -> None:
+    assert_type(await rt.call(describe, 3), bytes)
+    assert_type(await rt.call(length, "abc"), int)
+    rt.tail(repeat, "0")  # type: ignore[arg-type]
+
+
+def from_other_os_threads() -> None:
+    numbers = rt.Channel[int]()
+    assert_type(rt.block_on(numbers), int)
+    assert_type(rt.block_on(numbers.get()), int)
+    assert_type(rt.block_on(rt.sync(numbers, timeout=3)), int | None)
+    assert_type(rt.block_on(rt.thread(describe, 3).join()), bytes)
+    rt.block_on(3)  # type: ignore[call-overload]

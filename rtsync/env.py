@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from scheduler import NoRuntime, here
 
@@ -90,20 +90,24 @@ def _me() -> int:
         return -get_ident()
 
 
-class Parameter:
+class Parameter[T = Any]:
     """A Racket parameter: ``p()`` reads, ``p(value)`` sets for the current thread."""
 
     __slots__ = ("_check", "_variable")
 
-    def __init__(self, name: str, default: Any, check: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, name: str, default: T, check: Callable[[Any], T] | None = None) -> None:
         """``check(value)`` raises for a bad value or gives the one to store."""
         if not isinstance(name, str):
             raise refuse("Parameter", "name", "a string", name, TypeError)
         if check is not None:
             check_callable("Parameter", "check", check)
-        self._variable: ContextVar[Any] = ContextVar(name, default=default)
+        self._variable: ContextVar[T] = ContextVar(name, default=default)
         self._check = check
 
+    @overload
+    def __call__(self) -> T: ...
+    @overload
+    def __call__(self, value: T, /) -> None: ...
     def __call__(self, *value: Any) -> Any:
         if not value:
             return self.read()
@@ -112,11 +116,11 @@ class Parameter:
         self.write(new if self._check is None else self._check(new))
         return None
 
-    def read(self) -> Any:
+    def read(self) -> T:
         """The value in this thread."""
         return self._variable.get()
 
-    def write(self, value: Any) -> None:
+    def write(self, value: T) -> None:
         """Set the value in this thread, unchecked."""
         self._variable.set(value)
 
@@ -124,6 +128,10 @@ class Parameter:
         return f"<parameter {self._variable.name}>"
 
 
+@overload
+def parameterize[T](parameter: Parameter[T], value: T) -> AbstractContextManager[None]: ...
+@overload
+def parameterize[T](parameter: Callable[[T], None], value: T) -> AbstractContextManager[None]: ...
 def parameterize(parameter: Callable[..., Any], value: Any) -> AbstractContextManager[None]:
     """``with parameterize(p, value):`` sets ``p`` for the block and puts the old value back.
 

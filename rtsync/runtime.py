@@ -87,7 +87,9 @@ def _check_handler(handler: Any) -> Any:
     return handler
 
 
-uncaught_exception_handler = Parameter("uncaught_exception_handler", report_uncaught, _check_handler)
+uncaught_exception_handler: Parameter[Callable[[Thread, BaseException], object]] = Parameter(
+    "uncaught_exception_handler", report_uncaught, _check_handler
+)
 """The function that is told ``(thread, error)`` when a thread ends by an exception. A parameter: call it
 without an argument to read it, with one to set it for this thread and those it creates.
 

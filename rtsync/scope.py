@@ -17,8 +17,8 @@ but killed, and the body is broken only where it allows breaks.
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, Self, overload
 
 from scheduler import NoRuntime, current_driver, defer
 
@@ -62,7 +62,31 @@ class Scope:
             raise ContractError("Scope: it has not been entered; use `async with Scope() as scope:`")
         return self._custodian
 
-    def thread(
+    @overload
+    def thread[*Ts, T](
+        self,
+        fn: Callable[[*Ts], Coroutine[Any, Any, T]],
+        *args: *Ts,
+        keep: Literal[True] = True,
+        name: str | None = None,
+    ) -> Thread[T]: ...
+    @overload
+    def thread[*Ts, T](
+        self, fn: Callable[[*Ts], T], *args: *Ts, keep: Literal[True] = True, name: str | None = None
+    ) -> Thread[T]: ...
+    @overload
+    def thread[*Ts](
+        self, fn: Callable[[*Ts], object], *args: *Ts, keep: Literal[False], name: str | None = None
+    ) -> Thread[None]: ...
+    @overload
+    def thread[*Ts, T](
+        self, fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts, keep: bool, name: str | None = None
+    ) -> Thread[T | None]: ...
+    @overload
+    def thread[*Ts, T](
+        self, fn: Callable[[*Ts], T], *args: *Ts, keep: bool, name: str | None = None
+    ) -> Thread[T | None]: ...
+    def thread(  # type: ignore[misc]
         self, fn: Callable[..., Any], *args: Any, keep: bool = True, name: str | None = None
     ) -> Thread:
         """Run ``fn(*args)`` in a new thread of the scope, and give that at once. As `thread`, but for its

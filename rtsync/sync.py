@@ -55,6 +55,8 @@ from .evt import (
 from .waiter import NOT_READY, RETRY, SPARE, Locks, Pair
 
 if TYPE_CHECKING:
+    from random import Random
+
     from .evt import Waitable
 
 # What is to be done with the result of a case: `None` for nothing, or (what, function, and so on for its
@@ -91,7 +93,8 @@ def _check_generator(value: Any) -> Any:
     return value
 
 
-current_evt_pseudo_random_generator = _generator = shared(_Generator())
+_generator = shared(_Generator())
+current_evt_pseudo_random_generator: Parameter[Random | None] = _generator
 """The generator (a `random.Random`) by which `sync` chooses among several ready events; ``None`` for the
 worker's own, which the runtime's seed decides. A parameter: read without an argument, set with one.
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, overload
 
 from scheduler import current_driver, defer
 from scheduler.deterministic import QUIET, Baton, Deterministic
@@ -266,8 +266,19 @@ def _check_schedule(schedule: Any) -> None:
         )
 
 
-def run_deterministic(
-    main: Callable[..., Any], *args: Any, seed: int = 0, schedule: Sequence[int] | None = None
+@overload
+def run_deterministic[*Ts, T](
+    main: Callable[[*Ts], Coroutine[Any, Any, T]],
+    *args: *Ts,
+    seed: int = 0,
+    schedule: Sequence[int] | None = None,
+) -> T: ...
+@overload
+def run_deterministic[*Ts, T](
+    main: Callable[[*Ts], T], *args: *Ts, seed: int = 0, schedule: Sequence[int] | None = None
+) -> T: ...
+def run_deterministic[*Ts](
+    main: Callable[[*Ts], Any], *args: *Ts, seed: int = 0, schedule: Sequence[int] | None = None
 ) -> Any:
     """Run ``main(*args)`` as `run` does, on the deterministic scheduler with ``seed``, or with the decisions
     of ``schedule``; its result or exception."""
@@ -275,7 +286,7 @@ def run_deterministic(
     return DeterministicRuntime(seed, schedule=schedule).run(main, *args)
 
 
-def explore(main: Callable[..., Any], *args: Any, seeds: Any = 100) -> None:
+def explore[*Ts](main: Callable[[*Ts], object], *args: *Ts, seeds: Any = 100) -> None:
     """Run ``main(*args)`` once for each of ``seeds`` (a number of them, or the seeds themselves). The first
     failure is raised with a note that names its seed."""
     check_body("explore", "main", main)
@@ -292,7 +303,7 @@ def explore(main: Callable[..., Any], *args: Any, seeds: Any = 100) -> None:
             raise
 
 
-def explore_all(main: Callable[..., Any], *args: Any, most: int = 100_000) -> int:
+def explore_all[*Ts](main: Callable[[*Ts], object], *args: *Ts, most: int = 100_000) -> int:
     """Run ``main(*args)`` in every order in which its threads' steps can be made, and with every choice that
     `sync` can make among ready events: how many there were. The first failure is raised with a note that
     names its schedule. ``RuntimeError`` if there are more than ``most``: the number grows exponentially with

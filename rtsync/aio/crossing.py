@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @returns_coroutine
-def run(coro: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+def run[T](coro: Awaitable[T]) -> Coroutine[Any, Any, T]:
     """Run the asyncio coroutine ``coro`` on the runtime's background loop, and wait for it: its result or
     exception, ``asyncio.CancelledError`` if something in asyncio cancelled it.
 

@@ -21,7 +21,7 @@ from functools import partial
 from random import random
 from time import monotonic, sleep
 from types import CoroutineType
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from rtsync.errors import ContractError, refuse
 from rtsync.evt import is_evt, settle
@@ -29,7 +29,14 @@ from rtsync.sync import sync
 from scheduler import TimerQueue, current_driver, defer, direct, here, returns_coroutine
 from scheduler.task import Task
 
+if TYPE_CHECKING:
+    from rtsync.evt import Waitable
 
+
+@overload
+def wait[T](evt: Awaitable[T]) -> Coroutine[Any, Any, T]: ...
+@overload
+def wait[T](evt: Waitable[T]) -> Coroutine[Any, Any, T]: ...
 @returns_coroutine
 def wait(evt: Any) -> Coroutine[Any, Any, Any]:
     """Wait in an asyncio task, on any loop, for an event or another awaitable of this library: its result or

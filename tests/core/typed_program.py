@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from random import Random
 from typing import Any, assert_type
 
 import rtsync as rt
+from rtsync import aio
+from rtsync.testing import explore, explore_all, run_deterministic
 
 
 class Account:
@@ -220,3 +223,67 @@ def from_other_os_threads() -> None:
     assert_type(rt.block_on(rt.sync(numbers, timeout=3)), int | None)
     assert_type(rt.block_on(rt.thread(describe, 3).join()), bytes)
     rt.block_on(3)  # type: ignore[call-overload]
+
+
+async def scopes() -> None:
+    async with rt.Scope() as scope:
+        assert_type(scope.thread(describe, 3), rt.Thread[bytes])
+        assert_type(scope.thread(length, "abc", name="l"), rt.Thread[int])
+        assert_type(scope.thread(describe, 3, keep=False), rt.Thread[None])
+        assert_type(await scope.thread(describe, 3).join(), bytes)
+        scope.thread(describe, "three")  # type: ignore[arg-type]
+
+
+verbosity = rt.Parameter("verbosity", 0)
+nickname: rt.Parameter[str | None] = rt.Parameter("nickname", None)
+
+
+def parameters(group: rt.ThreadGroup, random: Random) -> None:
+    assert_type(verbosity(), int)
+    assert_type(nickname(), str | None)
+    assert_type(verbosity(3), None)
+    verbosity("high")  # type: ignore[call-overload]
+    with (
+        rt.parameterize(verbosity, 3),
+        rt.parameterize(nickname, "x"),
+        rt.parameterize(rt.break_enabled, False),
+    ):
+        assert_type(rt.break_enabled(), bool)
+    rt.parameterize(verbosity, "high")  # type: ignore[misc]
+    assert_type(rt.current_custodian(), rt.Custodian)
+    assert_type(rt.current_thread_group(), rt.ThreadGroup)
+    rt.current_custodian(group)  # type: ignore[call-overload]
+    with rt.parameterize(rt.current_thread_group, group):
+        rt.current_evt_pseudo_random_generator(random)
+    with rt.parameterize(rt.uncaught_exception_handler, lambda thread, error: print(thread.name, error)):
+        pass
+
+
+async def modes() -> None:
+    assert_type(rt.call_as_atomic(lambda: 3), int)
+    assert_type(await rt.call_as_atomic(lambda: describe(3)), bytes)
+    assert_type(rt.call_as_uninterruptible(lambda: 3), int)
+    with rt.atomic():
+        assert_type(rt.call_as_nonatomic(lambda: 3), int)
+
+
+def boxes(custodian: rt.Custodian) -> None:
+    box = rt.CustodianBox(custodian, "text")
+    assert_type(box, rt.CustodianBox[str])
+    assert_type(box.value, str | None)
+
+
+def tests() -> None:
+    assert_type(run_deterministic(describe, 3, seed=7), bytes)
+    assert_type(run_deterministic(length, "abc"), int)
+    explore(describe, 3, seeds=5)
+    assert_type(explore_all(describe, 3), int)
+    explore(describe, "three")  # type: ignore[arg-type]
+
+
+async def beside_asyncio() -> None:
+    numbers = rt.Channel[int]()
+    assert_type(await aio.run(describe(3)), bytes)
+    assert_type(await aio.run(asyncio.sleep(0, "x")), str)
+    assert_type(await aio.wait(numbers), int)
+    assert_type(await aio.wait(numbers.get()), int)

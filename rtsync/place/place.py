@@ -129,7 +129,7 @@ class Place(PlaceChannel):
         assert self._completion is not None
         return self._completion
 
-    def dead_evt(self) -> Evt:
+    def dead_evt(self) -> Evt[Evt]:
         """An event ready when it has ended; always the same object, and its result is itself.
 
         Source: Racket Reference, ``place-dead-evt``."""

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rtsync.errors import ContractError
 
+if TYPE_CHECKING:
+    from enum import Enum
+    from typing import Literal
 
-class Eof:
-    """The type of `EOF`."""
+    class Eof(Enum):  # so that a type checker knows what is left after ``if line is EOF: break``
+        """The type of `EOF`."""
 
-    __slots__ = ()
+        EOF = 0
 
-    def __bool__(self) -> bool:
-        return False
+        def __bool__(self) -> Literal[False]: ...
 
-    def __repr__(self) -> str:
-        return "EOF"
+    EOF: Final = Eof.EOF
+else:
 
-    def __reduce__(self) -> str:
-        return "EOF"
+    class Eof:
+        """The type of `EOF`."""
 
+        __slots__ = ()
 
-EOF: Final = Eof()
+        def __bool__(self) -> bool:
+            return False
+
+        def __repr__(self) -> str:
+            return "EOF"
+
+        def __reduce__(self) -> str:
+            return "EOF"
+
+    EOF = Eof()
 """What reading gives at the end of the input. It is false, so ``while data := await
 port.read_bytes_avail():`` reads to the end; an empty line is ``""``, which is another thing.
 

@@ -23,7 +23,7 @@ from scheduler.timers import FAR
 
 from .descriptor import Descriptor
 from .ends import end_of
-from .errors import EOF, Failed, LineTooLong, given
+from .errors import EOF, Eof, Failed, LineTooLong, given
 from .lines import finder
 from .port import PortEvt, Request, check_encoding, performing
 from .timeouts import TimedPort, TimedRequest
@@ -38,7 +38,7 @@ _COMPACT: Final = 1 << 16
 """Bytes already taken that may stay at the front of a growing buffer."""
 
 
-class InputPort(TimedPort):
+class InputPort(TimedPort["InputPort"]):
     """A source of bytes. As an event: ready when reading would not block, with itself as the result.
 
     ``async for line in port`` gives the lines as text; ``with port`` and ``async with port`` close it.
@@ -96,7 +96,7 @@ class InputPort(TimedPort):
     # -- operations ----------------------------------------------------------------------------------
 
     @markcoroutinefunction
-    def read_bytes_avail(self, n: int = MOST_READ) -> Coroutine[Any, Any, Any]:
+    def read_bytes_avail(self, n: int = MOST_READ) -> Coroutine[Any, Any, bytes | Eof]:
         """Wait for at least one byte, and take as many as are there, at most ``n``; `EOF` at the end.
 
         Source: Racket Reference, ``read-bytes-avail!``."""
@@ -105,7 +105,7 @@ class InputPort(TimedPort):
         return self._read_bytes_avail(n)
 
     @markcoroutinefunction
-    def read_bytes(self, n: int) -> Coroutine[Any, Any, Any]:
+    def read_bytes(self, n: int) -> Coroutine[Any, Any, bytes | Eof]:
         """Wait for ``n`` bytes, or what is left before the end; `EOF` if that is nothing.
 
         Source: Racket Reference, ``read-bytes``."""
@@ -120,7 +120,9 @@ class InputPort(TimedPort):
         return self._read_all(All(self))  # type: ignore[no-any-return]
 
     @markcoroutinefunction
-    def read_line(self, mode: str = "linefeed", *, limit: int | None = None) -> Coroutine[Any, Any, Any]:
+    def read_line(
+        self, mode: str = "linefeed", *, limit: int | None = None
+    ) -> Coroutine[Any, Any, str | Eof]:
         """Wait for a line; its text without what ended it, or `EOF`. What stands before the end of the input
         is a line too.
 
@@ -133,12 +135,12 @@ class InputPort(TimedPort):
     @markcoroutinefunction
     def read_bytes_line(
         self, mode: str = "linefeed", *, limit: int | None = None
-    ) -> Coroutine[Any, Any, Any]:
+    ) -> Coroutine[Any, Any, bytes | Eof]:
         """`read_line` without decoding. Source: Racket Reference, ``read-bytes-line``."""
         return self._read_bytes_line(Line("read_bytes_line", self, mode, limit, False))  # type: ignore[no-any-return]
 
     @markcoroutinefunction
-    def peek(self, n: int, skip: int = 0) -> Coroutine[Any, Any, Any]:
+    def peek(self, n: int, skip: int = 0) -> Coroutine[Any, Any, bytes | Eof]:
         """Wait for ``n`` bytes that come after the next ``skip``, or for the end; they stay in the port.
 
         Source: Racket Reference, ``peek-bytes``."""
@@ -220,35 +222,35 @@ class InputPort(TimedPort):
 
     # -- the same as events --------------------------------------------------------------------------
 
-    def read_bytes_avail_evt(self, n: int = MOST_READ) -> Evt:
+    def read_bytes_avail_evt(self, n: int = MOST_READ) -> Evt[bytes | Eof]:
         """`read_bytes_avail` as an event. Source: Racket Reference, ``read-bytes-avail!-evt``."""
         check_count("read_bytes_avail_evt", "n", n, 1)
         return PortEvt(Avail(self, n))
 
-    def read_bytes_evt(self, n: int) -> Evt:
+    def read_bytes_evt(self, n: int) -> Evt[bytes | Eof]:
         """`read_bytes` as an event. Source: Racket Reference, ``read-bytes-evt``."""
         check_count("read_bytes_evt", "n", n)
         return PortEvt(Bytes(self, n))
 
-    def read_all_evt(self) -> Evt:
+    def read_all_evt(self) -> Evt[bytes]:
         """`read_all` as an event."""
         return PortEvt(All(self))
 
-    def read_line_evt(self, mode: str = "linefeed", *, limit: int | None = None) -> Evt:
+    def read_line_evt(self, mode: str = "linefeed", *, limit: int | None = None) -> Evt[str | Eof]:
         """`read_line` as an event. Source: Racket Reference, ``read-line-evt``."""
         return PortEvt(Line("read_line_evt", self, mode, limit, True))
 
-    def read_bytes_line_evt(self, mode: str = "linefeed", *, limit: int | None = None) -> Evt:
+    def read_bytes_line_evt(self, mode: str = "linefeed", *, limit: int | None = None) -> Evt[bytes | Eof]:
         """`read_bytes_line` as an event. Source: Racket Reference, ``read-bytes-line-evt``."""
         return PortEvt(Line("read_bytes_line_evt", self, mode, limit, False))
 
-    def peek_evt(self, n: int, skip: int = 0) -> Evt:
+    def peek_evt(self, n: int, skip: int = 0) -> Evt[bytes | Eof]:
         """`peek` as an event. Source: Racket Reference, ``peek-bytes-evt``."""
         check_count("peek_evt", "n", n)
         check_count("peek_evt", "skip", skip)
         return PortEvt(Peek(self, n, skip))
 
-    def eof_evt(self) -> Evt:
+    def eof_evt(self) -> Evt[Eof]:
         """An event ready when the input is at its end, with `EOF` as the result.
 
         Source: Racket Reference, ``eof-evt``."""
@@ -296,7 +298,7 @@ class InputPort(TimedPort):
         line = await self.read_line()
         if line is EOF:
             raise StopAsyncIteration
-        return line  # type: ignore[no-any-return]
+        return line
 
     # -- the buffer; all hold _lock --------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Coroutine
 from inspect import markcoroutinefunction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rtsync.evt import Evt
 from rtsync.waiter import NOT_READY, Returned
@@ -31,6 +31,10 @@ from .descriptor import Descriptor
 from .errors import Failed, PortClosed
 from .input import DONE, Done
 from .port import Port, PortEvt, Request, performing
+
+if TYPE_CHECKING:
+    from .input import InputPort
+    from .output import OutputPort
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BROKEN: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP)
@@ -92,7 +96,7 @@ class Accepted(Returned):
         self.give_back()  # its thread was collected
 
 
-class Listener(Port):
+class Listener(Port["Listener"]):
     """Where connections come to. As an event: ready when `accept` would not block, with itself as the result.
 
     ``async for inp, out in listener`` accepts until it is closed. Made by `tcp_listen` and `unix_listen`;
@@ -126,7 +130,7 @@ class Listener(Port):
         self._adopt()
 
     @markcoroutinefunction
-    def accept(self) -> Coroutine[Any, Any, Any]:
+    def accept(self) -> Coroutine[Any, Any, tuple[InputPort, OutputPort]]:
         """Wait for a connection: its input and output port, managed by the current custodian.
 
         Source: Racket Reference, ``tcp-accept``."""
@@ -134,7 +138,7 @@ class Listener(Port):
 
     _accept = performing("Listener.accept")
 
-    def accept_evt(self) -> Evt:
+    def accept_evt(self) -> Evt[tuple[InputPort, OutputPort]]:
         """`accept` as an event. Source: Racket Reference, ``tcp-accept-evt``."""
         return PortEvt(Accept(self))
 
@@ -190,7 +194,7 @@ class Listener(Port):
     def __aiter__(self) -> Listener:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> tuple[InputPort, OutputPort]:
         try:
             return await self.accept()
         except PortClosed:

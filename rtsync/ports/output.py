@@ -48,7 +48,7 @@ _AT_ONCE: Final = 1 << 18
 _MODES: Final = ("block", "line", "none")
 
 
-class OutputPort(TimedPort):
+class OutputPort(TimedPort["OutputPort"]):
     """A sink of bytes. As an event: ready when writing would not block, with itself as the result.
 
     ``async with port`` closes it, and waits until all was sent.
@@ -230,16 +230,16 @@ class OutputPort(TimedPort):
 
     # -- the same as events --------------------------------------------------------------------------
 
-    def write_evt(self, data: Any) -> Evt:
+    def write_evt(self, data: Any) -> Evt[int]:
         """Writing ``data`` as a whole as an event: ready when the port has taken all of it, which is then on
         its way; the result is how many bytes that was."""
         return PortEvt(Write(self, self._bytes("write_evt", data), None))
 
-    def write_bytes_avail_evt(self, data: Any) -> Evt:
+    def write_bytes_avail_evt(self, data: Any) -> Evt[int]:
         """`write_bytes_avail` as an event. Source: Racket Reference, ``write-bytes-avail-evt``."""
         return PortEvt(WriteAvail(self, self._bytes("write_bytes_avail_evt", data)))
 
-    def flush_evt(self) -> Evt:
+    def flush_evt(self) -> Evt[None]:
         """`flush` as an event."""
 
         def begin() -> Evt:

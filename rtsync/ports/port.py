@@ -97,7 +97,7 @@ class PortEvt(Wrap):
         return repr(self.evt)
 
 
-class Port(BaseEvt):
+class Port[Me = Any](BaseEvt[Me]):
     """An input or output port. As an event: ready when reading or writing would not block; result itself."""
 
     __slots__ = (

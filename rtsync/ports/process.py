@@ -34,7 +34,7 @@ NULL: Final = "null"
 STDOUT: Final = "stdout"
 
 
-class Process(Port):
+class Process(Port["Process"]):
     """A process that `subprocess` has started. As an event: ready when it has ended, with itself as the
     result.
 

@@ -100,12 +100,12 @@ def stderr() -> OutputPort:
     return _standard.port("stderr")  # type: ignore[no-any-return]
 
 
-class _CurrentPort(Parameter):
+class _CurrentPort[T: InputPort | OutputPort](Parameter[T]):
     """A parameter whose default is the port of a standard stream."""
 
     __slots__ = ("_kind", "_which")
 
-    def __init__(self, name: str, which: str, kind: type) -> None:
+    def __init__(self, name: str, which: str, kind: type[T]) -> None:
         self._which = which
         self._kind = kind
 
@@ -115,15 +115,15 @@ class _CurrentPort(Parameter):
                 raise refuse(name, "port", expected, value, TypeError)
             return value
 
-        super().__init__(name, None, check)
+        super().__init__(name, None, check)  # type: ignore[arg-type]
 
     def read(self) -> Any:
-        port = super().read()
+        port: Any = super().read()
         return _standard.port(self._which) if port is None else port
 
     def given(self) -> Any:
         """The port that was set, or ``None`` where that is the standard stream's own."""
-        port = super().read()
+        port: Any = super().read()
         return None if port is None or port is _standard.port(self._which) else port
 
 

@@ -204,7 +204,7 @@ def tcp_accept(listener: Listener) -> Coroutine[Any, Any, tuple[InputPort, Outpu
     return check_listener("tcp_accept", listener).accept()
 
 
-def tcp_accept_evt(listener: Listener) -> Evt:
+def tcp_accept_evt(listener: Listener) -> Evt[tuple[InputPort, OutputPort]]:
     """`tcp_accept` as an event. Source: Racket Reference, ``tcp-accept-evt``."""
     return check_listener("tcp_accept_evt", listener).accept_evt()
 

@@ -40,7 +40,7 @@ class TimedRequest(Request):
         return Failed(TimeoutError(f"{self._port.name}: {self.operation} has taken too long"))
 
 
-class TimedPort(Port):
+class TimedPort[Me = Any](Port[Me]):
     """A port whose operations may be given a time."""
 
     __slots__ = ("_armed", "_timeout")

@@ -75,7 +75,7 @@ eof = EOF
 
 def _input(operation: str, port: Any) -> InputPort:
     if port is None:
-        return current_input_port()  # type: ignore[no-any-return]
+        return current_input_port()
     if not isinstance(port, InputPort):
         raise refuse(operation, "in_", "an input port", port, TypeError)
     return port
@@ -83,7 +83,7 @@ def _input(operation: str, port: Any) -> InputPort:
 
 def _output(operation: str, port: Any) -> OutputPort:
     if port is None:
-        return current_output_port()  # type: ignore[no-any-return]
+        return current_output_port()
     if not isinstance(port, OutputPort):
         raise refuse(operation, "out", "an output port", port, TypeError)
     return port

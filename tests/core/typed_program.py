@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, assert_type
 
 import rtsync as rt
-from rtsync import aio
+from rtsync import aio, ports
 from rtsync.testing import explore, explore_all, run_deterministic
 
 
@@ -287,3 +287,21 @@ async def beside_asyncio() -> None:
     assert_type(await aio.run(asyncio.sleep(0, "x")), str)
     assert_type(await aio.wait(numbers), int)
     assert_type(await aio.wait(numbers.get()), int)
+
+
+async def input_and_output(inp: ports.InputPort, out: ports.OutputPort) -> None:
+    assert_type(await inp.read_all(), bytes)
+    async for line in inp:
+        assert_type(line, str)
+    while data := await inp.read_bytes_avail():
+        assert_type(data, bytes)
+    got = await rt.sync(inp.read_line_evt(), timeout=2)
+    if got is not None and got is not ports.EOF:
+        assert_type(got, str)
+    assert_type(await rt.sync(inp), ports.InputPort)
+    assert_type(await rt.sync(out.write_evt("x"), out), int | ports.OutputPort)
+    listener = ports.tcp_listen(0)
+    assert_type(await rt.sync(listener.accept_evt()), tuple[ports.InputPort, ports.OutputPort])
+    async for inp, out in listener:
+        assert_type(await ports.copy_port(inp, out), None)
+    assert_type(ports.current_output_port(), ports.OutputPort)

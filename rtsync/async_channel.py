@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Generator
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from scheduler import Parking, defer, direct, nested, published
 
@@ -98,10 +98,13 @@ class AsyncChannel[T = Any](TwoSided[T]):
                 return value  # type: ignore[no-any-return]
             self._leave(mine)
 
-    @overload
-    def try_get(self, default: None = None) -> T | None: ...
-    @overload
-    def try_get[D](self, default: D) -> T | D: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def try_get(self, default: None = None) -> T | None: ...
+        @overload
+        def try_get[D](self, default: D) -> T | D: ...
+
     def try_get(self, default: Any = None) -> Any:
         """Take the oldest value, or give ``default`` at once.
 

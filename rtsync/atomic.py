@@ -22,7 +22,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from types import CoroutineType, ModuleType
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from scheduler import current_driver, here
 from scheduler.safepoint import transparent
@@ -233,10 +233,14 @@ def atomic(breakable: bool = False) -> _Atomic:
     return _breakable_atomic
 
 
-@overload
-def call_as_atomic[T](thunk: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]: ...
-@overload
-def call_as_atomic[T](thunk: Callable[[], T]) -> T: ...
+if TYPE_CHECKING:
+
+    @overload
+    def call_as_atomic[T](thunk: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def call_as_atomic[T](thunk: Callable[[], T]) -> T: ...
+
+
 def call_as_atomic(thunk: Callable[[], Any]) -> Any:
     """Call ``thunk()`` in atomic mode: its result, or its exception, which is raised after the mode has been
     left. Within another `call_as_atomic` it is a plain call. If ``thunk`` is ``async``, the result is to be
@@ -296,10 +300,14 @@ def _end_call(thread: Any, modes: Modes) -> None:
             _catch_up_in_exit(thread, modes, sys.exception())
 
 
-@overload
-def call_as_nonatomic[T](thunk: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]: ...
-@overload
-def call_as_nonatomic[T](thunk: Callable[[], T]) -> T: ...
+if TYPE_CHECKING:
+
+    @overload
+    def call_as_nonatomic[T](thunk: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def call_as_nonatomic[T](thunk: Callable[[], T]) -> T: ...
+
+
 def call_as_nonatomic(thunk: Callable[[], Any]) -> Any:
     """Call ``thunk()`` outside of atomic mode, from within `call_as_atomic`: all levels are left before, and
     entered again after. Meanwhile other threads run, and may kill or suspend this one. If ``thunk`` is
@@ -445,10 +453,14 @@ def uninterruptible() -> _Uninterruptible:
     return _uninterruptible
 
 
-@overload
-def call_as_uninterruptible[T](thunk: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]: ...
-@overload
-def call_as_uninterruptible[T](thunk: Callable[[], T]) -> T: ...
+if TYPE_CHECKING:
+
+    @overload
+    def call_as_uninterruptible[T](thunk: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def call_as_uninterruptible[T](thunk: Callable[[], T]) -> T: ...
+
+
 def call_as_uninterruptible(thunk: Callable[[], Any]) -> Any:
     """Call ``thunk()`` in uninterruptible mode: its result or exception. If ``thunk`` is ``async``, the
     result is to be awaited and ``thunk`` runs in the mode then.

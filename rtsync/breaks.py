@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterator
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from .current import current, current_or_none
 from .errors import check_at_most_one, refuse
@@ -102,10 +102,14 @@ class Breaks:
         return one if _STRENGTH[one] >= _STRENGTH[other] else other
 
 
-@overload
-def break_enabled() -> bool: ...
-@overload
-def break_enabled(on: bool, /) -> None: ...
+if TYPE_CHECKING:
+
+    @overload
+    def break_enabled() -> bool: ...
+    @overload
+    def break_enabled(on: bool, /) -> None: ...
+
+
 def break_enabled(*on: bool) -> Any:
     """Whether breaks are enabled in the current thread; with an argument, enable or disable them, for the
     rest of the innermost `breaks` block. A pending break is raised as soon as they are enabled. While a

@@ -11,7 +11,7 @@ from __future__ import annotations
 from _thread import RLock
 from collections import deque
 from collections.abc import Coroutine, Generator
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from scheduler import Parking, direct, nested, published
 
@@ -162,10 +162,13 @@ class Channel[T = Any](TwoSided[T]):
                 return value
             self._leave(waiter)
 
-    @overload
-    def try_get(self, default: None = None) -> T | None: ...
-    @overload
-    def try_get[D](self, default: D) -> T | D: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def try_get(self, default: None = None) -> T | None: ...
+        @overload
+        def try_get[D](self, default: D) -> T | D: ...
+
     def try_get(self, default: Any = None) -> Any:
         """Take the value of a thread that waits to put, or give ``default`` at once.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import weakref
 from _thread import RLock
 from collections.abc import Iterator
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from scheduler import NoRuntime, nested, published, shared
 
@@ -281,10 +281,14 @@ def check_custodian(operation: str) -> None:
         raise ContractError(f"{operation}: the current custodian has been shut down")
 
 
-@overload
-def current_custodian() -> Custodian: ...
-@overload
-def current_custodian(custodian: Custodian, /) -> None: ...
+if TYPE_CHECKING:
+
+    @overload
+    def current_custodian() -> Custodian: ...
+    @overload
+    def current_custodian(custodian: Custodian, /) -> None: ...
+
+
 def current_custodian(*custodian: Custodian) -> Any:
     """The current thread's custodian; with an argument, make that the current one.
 

@@ -104,10 +104,13 @@ class Parameter[T = Any]:
         self._variable: ContextVar[T] = ContextVar(name, default=default)
         self._check = check
 
-    @overload
-    def __call__(self) -> T: ...
-    @overload
-    def __call__(self, value: T, /) -> None: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self) -> T: ...
+        @overload
+        def __call__(self, value: T, /) -> None: ...
+
     def __call__(self, *value: Any) -> Any:
         if not value:
             return self.read()
@@ -128,10 +131,14 @@ class Parameter[T = Any]:
         return f"<parameter {self._variable.name}>"
 
 
-@overload
-def parameterize[T](parameter: Parameter[T], value: T) -> AbstractContextManager[None]: ...
-@overload
-def parameterize[T](parameter: Callable[[T], None], value: T) -> AbstractContextManager[None]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def parameterize[T](parameter: Parameter[T], value: T) -> AbstractContextManager[None]: ...
+    @overload
+    def parameterize[T](parameter: Callable[[T], None], value: T) -> AbstractContextManager[None]: ...
+
+
 def parameterize(parameter: Callable[..., Any], value: Any) -> AbstractContextManager[None]:
     """``with parameterize(p, value):`` sets ``p`` for the block and puts the old value back.
 

@@ -58,10 +58,13 @@ class Evt[T = Any]:
         # Takes the name of a class that is yet to come, for which that of `typing` would import much.
         __class_getitem__ = classmethod(GenericAlias)
 
-    @overload
-    def wrap[U](self, f: Callable[[T], Coroutine[Any, Any, U]]) -> Evt[U]: ...
-    @overload
-    def wrap[U](self, f: Callable[[T], U]) -> Evt[U]: ...
+    if TYPE_CHECKING:  # here and elsewhere: to make all the overloads takes a thirtieth of our import
+
+        @overload
+        def wrap[U](self, f: Callable[[T], Coroutine[Any, Any, U]]) -> Evt[U]: ...
+        @overload
+        def wrap[U](self, f: Callable[[T], U]) -> Evt[U]: ...
+
     def wrap(self, f: Callable[[Any], Any]) -> Evt:
         """An event ready with this one, whose result is ``f(result)``. ``f`` runs in the synchronizing
         thread with breaks disabled and may be ``async``; what it raises comes out of `sync`.
@@ -70,10 +73,13 @@ class Evt[T = Any]:
         check_callable("wrap", "f", f)
         return Wrap(self, f, False)
 
-    @overload
-    def handle[U](self, f: Callable[[T], Coroutine[Any, Any, U]]) -> Evt[U]: ...
-    @overload
-    def handle[U](self, f: Callable[[T], U]) -> Evt[U]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def handle[U](self, f: Callable[[T], Coroutine[Any, Any, U]]) -> Evt[U]: ...
+        @overload
+        def handle[U](self, f: Callable[[T], U]) -> Evt[U]: ...
+
     def handle(self, f: Callable[[Any], Any]) -> Evt:
         """Like `wrap`, but ``f`` is called in tail position (it may return ``tail(...)``) and breaks stay
         as they are, unless the result is itself wrapped.
@@ -82,10 +88,13 @@ class Evt[T = Any]:
         check_callable("handle", "f", f)
         return Wrap(self, f, True)
 
-    @overload
-    def replace[U](self, f: Callable[[T], Coroutine[Any, Any, Waitable[U]]]) -> Evt[U]: ...
-    @overload
-    def replace[U](self, f: Callable[[T], Waitable[U]]) -> Evt[U]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def replace[U](self, f: Callable[[T], Coroutine[Any, Any, Waitable[U]]]) -> Evt[U]: ...
+        @overload
+        def replace[U](self, f: Callable[[T], Waitable[U]]) -> Evt[U]: ...
+
     def replace(self, f: Callable[[Any], Any]) -> Evt:
         """Once this event is ready, `sync` goes on with the event ``f(result)`` in its place. What this
         event has consumed stays consumed even when another event is chosen in the end. If ``f`` gives
@@ -190,17 +199,21 @@ def _named(f: Any) -> str:
     return str(getattr(f, "__qualname__", None) or shown(f))
 
 
-@overload
-def choice() -> Evt[Never]: ...
-@overload
-def choice[A, B = Never, C = Never, D = Never, More = Never](
-    one: Waitable[A],
-    two: Waitable[B] = ...,
-    three: Waitable[C] = ...,
-    four: Waitable[D] = ...,
-    /,
-    *evts: Waitable[More],
-) -> Evt[A | B | C | D | More]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def choice() -> Evt[Never]: ...
+    @overload
+    def choice[A, B = Never, C = Never, D = Never, More = Never](
+        one: Waitable[A],
+        two: Waitable[B] = ...,
+        three: Waitable[C] = ...,
+        four: Waitable[D] = ...,
+        /,
+        *evts: Waitable[More],
+    ) -> Evt[A | B | C | D | More]: ...
+
+
 def choice(*evts: Any) -> Evt:
     """An event ready when any of ``evts`` is; its result is that of the one chosen. With none: never ready.
 
@@ -210,10 +223,14 @@ def choice(*evts: Any) -> Evt:
     return Choice(evts)
 
 
-@overload
-def guard[T](f: Callable[[], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
-@overload
-def guard[T](f: Callable[[], Waitable[T]]) -> Evt[T]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def guard[T](f: Callable[[], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
+    @overload
+    def guard[T](f: Callable[[], Waitable[T]]) -> Evt[T]: ...
+
+
 def guard(f: Callable[[], Any]) -> Evt:
     """An event made anew by ``f()`` each time a thread synchronizes on it. If ``f`` gives something that
     is no event, the guard is ready at once with itself as its result. ``f`` may be ``async``.
@@ -223,10 +240,14 @@ def guard(f: Callable[[], Any]) -> Evt:
     return Guard(f, "guard")
 
 
-@overload
-def nack_guard[T](f: Callable[[Evt[Evt]], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
-@overload
-def nack_guard[T](f: Callable[[Evt[Evt]], Waitable[T]]) -> Evt[T]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def nack_guard[T](f: Callable[[Evt[Evt]], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
+    @overload
+    def nack_guard[T](f: Callable[[Evt[Evt]], Waitable[T]]) -> Evt[T]: ...
+
+
 def nack_guard(f: Callable[[Any], Any]) -> Evt:
     """Like `guard` with ``f(nack)``: the event ``nack`` becomes ready when the guard's event is not chosen
     (another was, control left the `sync`, the thread ended, or ``f`` itself failed).
@@ -236,10 +257,14 @@ def nack_guard(f: Callable[[Any], Any]) -> Evt:
     return Guard(f, "nack_guard")
 
 
-@overload
-def poll_guard[T](f: Callable[[bool], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
-@overload
-def poll_guard[T](f: Callable[[bool], Waitable[T]]) -> Evt[T]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def poll_guard[T](f: Callable[[bool], Coroutine[Any, Any, Waitable[T]]]) -> Evt[T]: ...
+    @overload
+    def poll_guard[T](f: Callable[[bool], Waitable[T]]) -> Evt[T]: ...
+
+
 def poll_guard(f: Callable[[bool], Any]) -> Evt:
     """Like `guard` with ``f(polling)``: ``True`` when the `sync` only polls.
 
@@ -413,10 +438,14 @@ class Tail:
         self.args = args
 
 
-@overload
-def tail[*Ts, T](fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T: ...
-@overload
-def tail[*Ts, T](fn: Callable[[*Ts], T], *args: *Ts) -> T: ...
+if TYPE_CHECKING:
+
+    @overload
+    def tail[*Ts, T](fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T: ...
+    @overload
+    def tail[*Ts, T](fn: Callable[[*Ts], T], *args: *Ts) -> T: ...
+
+
 def tail(fn: Callable[..., Any], *args: Any) -> Any:  # type: ignore[misc]
     """Return this from a function to have ``fn(*args)`` called in its place, without growing the stack.
 
@@ -427,10 +456,14 @@ def tail(fn: Callable[..., Any], *args: Any) -> Any:  # type: ignore[misc]
     return Tail(fn, args)
 
 
-@overload
-def call[*Ts, T](fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Coroutine[Any, Any, T]: ...
-@overload
-def call[*Ts, T](fn: Callable[[*Ts], T], *args: *Ts) -> Coroutine[Any, Any, T]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def call[*Ts, T](fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def call[*Ts, T](fn: Callable[[*Ts], T], *args: *Ts) -> Coroutine[Any, Any, T]: ...
+
+
 @returns_coroutine  # type: ignore[misc]
 def call(fn: Callable[..., Any], *args: Any) -> Coroutine[Any, Any, Any]:
     """Call ``fn(*args)``, plain or ``async``, and make the tail calls that it asks for; the last result."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from scheduler import returns_coroutine
 
@@ -27,18 +27,21 @@ from .errors import ContractError, ThreadDead, ThreadKilled, check_body, refuse
 from .spawn import prepare, start
 from .thread import Thread
 
+if TYPE_CHECKING:
 
-@overload
-def call_in_nested_thread[*Ts, T](
-    fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts, custodian: Custodian | None = None
-) -> Coroutine[Any, Any, T]: ...
-@overload
-def call_in_nested_thread[*Ts, T](
-    fn: Callable[[*Ts], T], *args: *Ts, custodian: Custodian | None = None
-) -> Coroutine[Any, Any, T]: ...
-@returns_coroutine
-def call_in_nested_thread[*Ts](
-    fn: Callable[[*Ts], Any], *args: *Ts, custodian: Custodian | None = None
+    @overload
+    def call_in_nested_thread[*Ts, T](
+        fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts, custodian: Custodian | None = None
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def call_in_nested_thread[*Ts, T](
+        fn: Callable[[*Ts], T], *args: *Ts, custodian: Custodian | None = None
+    ) -> Coroutine[Any, Any, T]: ...
+
+
+@returns_coroutine  # type: ignore[misc]
+def call_in_nested_thread(
+    fn: Callable[..., Any], *args: Any, custodian: Custodian | None = None
 ) -> Coroutine[Any, Any, Any]:
     """Run ``fn(*args)``, ``async`` or plain, in a nested thread and wait for it: its result or exception.
 

@@ -177,10 +177,14 @@ class Call:
         return self.fn(*self.args)
 
 
-@overload
-def block_on[T](op: Awaitable[T]) -> T: ...
-@overload
-def block_on[T](op: Waitable[T]) -> T: ...
+if TYPE_CHECKING:
+
+    @overload
+    def block_on[T](op: Awaitable[T]) -> T: ...
+    @overload
+    def block_on[T](op: Waitable[T]) -> T: ...
+
+
 def block_on(op: Any) -> Any:
     """Wait for ``op``, any awaitable of this library or an event, in an OS thread: its result or exception.
 

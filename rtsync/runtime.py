@@ -131,11 +131,14 @@ class Runtime(scheduler.Runtime):
 
     # -- running a program -----------------------------------------------------------------------
 
-    @overload
-    def run[*Ts, T](self, main: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T: ...
-    @overload
-    def run[*Ts, T](self, main: Callable[[*Ts], T], *args: *Ts) -> T: ...
-    def run[*Ts](self, main: Callable[[*Ts], Any], *args: *Ts) -> Any:
+    if TYPE_CHECKING:
+
+        @overload
+        def run[*Ts, T](self, main: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts) -> T: ...
+        @overload
+        def run[*Ts, T](self, main: Callable[[*Ts], T], *args: *Ts) -> T: ...
+
+    def run(self, main: Callable[..., Any], *args: Any) -> Any:  # type: ignore[misc]
         """Run ``main(*args)`` as the main thread; its result or exception. Then all other threads are
         killed. Starts the runtime if it does not run, and stops it again in that case."""
         check_body("run", "main", main)
@@ -594,13 +597,17 @@ def at_end(hook: Callable[[], object]) -> None:
     _hooks.append(hook)
 
 
-@overload
-def run[*Ts, T](
-    main: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts, workers: int | None = None
-) -> T: ...
-@overload
-def run[*Ts, T](main: Callable[[*Ts], T], *args: *Ts, workers: int | None = None) -> T: ...
-def run[*Ts](main: Callable[[*Ts], Any], *args: *Ts, workers: int | None = None) -> Any:
+if TYPE_CHECKING:
+
+    @overload
+    def run[*Ts, T](
+        main: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts, workers: int | None = None
+    ) -> T: ...
+    @overload
+    def run[*Ts, T](main: Callable[[*Ts], T], *args: *Ts, workers: int | None = None) -> T: ...
+
+
+def run(main: Callable[..., Any], *args: Any, workers: int | None = None) -> Any:  # type: ignore[misc]
     """Run ``main(*args)``, ``async`` or plain, as the main thread of a new runtime; its result or exception.
 
     ``workers``: OS threads for coroutine threads, by default the processors this process may use. When

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from scheduler import NoRuntime, current_driver, defer
 
@@ -62,30 +62,33 @@ class Scope:
             raise ContractError("Scope: it has not been entered; use `async with Scope() as scope:`")
         return self._custodian
 
-    @overload
-    def thread[*Ts, T](
-        self,
-        fn: Callable[[*Ts], Coroutine[Any, Any, T]],
-        *args: *Ts,
-        keep: Literal[True] = True,
-        name: str | None = None,
-    ) -> Thread[T]: ...
-    @overload
-    def thread[*Ts, T](
-        self, fn: Callable[[*Ts], T], *args: *Ts, keep: Literal[True] = True, name: str | None = None
-    ) -> Thread[T]: ...
-    @overload
-    def thread[*Ts](
-        self, fn: Callable[[*Ts], object], *args: *Ts, keep: Literal[False], name: str | None = None
-    ) -> Thread[None]: ...
-    @overload
-    def thread[*Ts, T](
-        self, fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts, keep: bool, name: str | None = None
-    ) -> Thread[T | None]: ...
-    @overload
-    def thread[*Ts, T](
-        self, fn: Callable[[*Ts], T], *args: *Ts, keep: bool, name: str | None = None
-    ) -> Thread[T | None]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def thread[*Ts, T](
+            self,
+            fn: Callable[[*Ts], Coroutine[Any, Any, T]],
+            *args: *Ts,
+            keep: Literal[True] = True,
+            name: str | None = None,
+        ) -> Thread[T]: ...
+        @overload
+        def thread[*Ts, T](
+            self, fn: Callable[[*Ts], T], *args: *Ts, keep: Literal[True] = True, name: str | None = None
+        ) -> Thread[T]: ...
+        @overload
+        def thread[*Ts](
+            self, fn: Callable[[*Ts], object], *args: *Ts, keep: Literal[False], name: str | None = None
+        ) -> Thread[None]: ...
+        @overload
+        def thread[*Ts, T](
+            self, fn: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts, keep: bool, name: str | None = None
+        ) -> Thread[T | None]: ...
+        @overload
+        def thread[*Ts, T](
+            self, fn: Callable[[*Ts], T], *args: *Ts, keep: bool, name: str | None = None
+        ) -> Thread[T | None]: ...
+
     def thread(  # type: ignore[misc]
         self, fn: Callable[..., Any], *args: Any, keep: bool = True, name: str | None = None
     ) -> Thread:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from types import CoroutineType, FunctionType
-from typing import Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from weakref import ref
 
 from scheduler import NoRuntime, current_driver, here
@@ -85,51 +85,55 @@ def _shown_as[**P, R](full: Callable[P, R]) -> Callable[[Callable[..., R]], Call
     return decorate
 
 
-@overload
-def thread[*Ts, T](
-    fn: Callable[[*Ts], Coroutine[Any, Any, T]],
-    *args: *Ts,
-    pool: ParallelThreadPool | Literal["own"] | None = None,
-    keep: Literal[True] = True,
-    name: str | None = None,
-    suspend_to_kill: bool = False,
-) -> Thread[T]: ...
-@overload
-def thread[*Ts, T](
-    fn: Callable[[*Ts], T],
-    *args: *Ts,
-    pool: ParallelThreadPool | Literal["own"] | None = None,
-    keep: Literal[True] = True,
-    name: str | None = None,
-    suspend_to_kill: bool = False,
-) -> Thread[T]: ...
-@overload
-def thread[*Ts](
-    fn: Callable[[*Ts], object],
-    *args: *Ts,
-    pool: ParallelThreadPool | Literal["own"] | None = None,
-    keep: Literal[False],
-    name: str | None = None,
-    suspend_to_kill: bool = False,
-) -> Thread[None]: ...
-@overload
-def thread[*Ts, T](
-    fn: Callable[[*Ts], Coroutine[Any, Any, T]],
-    *args: *Ts,
-    pool: ParallelThreadPool | Literal["own"] | None = None,
-    keep: bool,
-    name: str | None = None,
-    suspend_to_kill: bool = False,
-) -> Thread[T | None]: ...
-@overload
-def thread[*Ts, T](
-    fn: Callable[[*Ts], T],
-    *args: *Ts,
-    pool: ParallelThreadPool | Literal["own"] | None = None,
-    keep: bool,
-    name: str | None = None,
-    suspend_to_kill: bool = False,
-) -> Thread[T | None]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def thread[*Ts, T](
+        fn: Callable[[*Ts], Coroutine[Any, Any, T]],
+        *args: *Ts,
+        pool: ParallelThreadPool | Literal["own"] | None = None,
+        keep: Literal[True] = True,
+        name: str | None = None,
+        suspend_to_kill: bool = False,
+    ) -> Thread[T]: ...
+    @overload
+    def thread[*Ts, T](
+        fn: Callable[[*Ts], T],
+        *args: *Ts,
+        pool: ParallelThreadPool | Literal["own"] | None = None,
+        keep: Literal[True] = True,
+        name: str | None = None,
+        suspend_to_kill: bool = False,
+    ) -> Thread[T]: ...
+    @overload
+    def thread[*Ts](
+        fn: Callable[[*Ts], object],
+        *args: *Ts,
+        pool: ParallelThreadPool | Literal["own"] | None = None,
+        keep: Literal[False],
+        name: str | None = None,
+        suspend_to_kill: bool = False,
+    ) -> Thread[None]: ...
+    @overload
+    def thread[*Ts, T](
+        fn: Callable[[*Ts], Coroutine[Any, Any, T]],
+        *args: *Ts,
+        pool: ParallelThreadPool | Literal["own"] | None = None,
+        keep: bool,
+        name: str | None = None,
+        suspend_to_kill: bool = False,
+    ) -> Thread[T | None]: ...
+    @overload
+    def thread[*Ts, T](
+        fn: Callable[[*Ts], T],
+        *args: *Ts,
+        pool: ParallelThreadPool | Literal["own"] | None = None,
+        keep: bool,
+        name: str | None = None,
+        suspend_to_kill: bool = False,
+    ) -> Thread[T | None]: ...
+
+
 @_shown_as(_thread)  # type: ignore[misc]
 def thread(fn: Callable[..., Any], *args: Any, **options: Any) -> Thread:
     """Run ``fn(*args)`` in a new thread, and give that at once.

@@ -143,54 +143,58 @@ class Deadline(BaseEvt):
             self._timers.disarm(self._timer)
 
 
-@overload
-def sync[A = Never, B = Never, C = Never, D = Never, More = Never](
-    one: Waitable[A] = ...,
-    two: Waitable[B] = ...,
-    three: Waitable[C] = ...,
-    four: Waitable[D] = ...,
-    /,
-    *evts: Waitable[More],
-    timeout: None = None,
-    default: object = None,
-    enable_break: bool = False,
-) -> Coroutine[Any, Any, A | B | C | D | More]: ...
-@overload
-def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
-    one: Waitable[A] = ...,
-    two: Waitable[B] = ...,
-    three: Waitable[C] = ...,
-    four: Waitable[D] = ...,
-    /,
-    *evts: Waitable[More],
-    timeout: float | None,
-    default: X = ...,
-    enable_break: bool = False,
-) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
-@overload
-def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
-    one: Waitable[A] = ...,
-    two: Waitable[B] = ...,
-    three: Waitable[C] = ...,
-    four: Waitable[D] = ...,
-    /,
-    *evts: Waitable[More],
-    timeout: Callable[[], Coroutine[Any, Any, X]],
-    default: object = None,
-    enable_break: bool = False,
-) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
-@overload
-def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
-    one: Waitable[A] = ...,
-    two: Waitable[B] = ...,
-    three: Waitable[C] = ...,
-    four: Waitable[D] = ...,
-    /,
-    *evts: Waitable[More],
-    timeout: Callable[[], X],
-    default: object = None,
-    enable_break: bool = False,
-) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def sync[A = Never, B = Never, C = Never, D = Never, More = Never](
+        one: Waitable[A] = ...,
+        two: Waitable[B] = ...,
+        three: Waitable[C] = ...,
+        four: Waitable[D] = ...,
+        /,
+        *evts: Waitable[More],
+        timeout: None = None,
+        default: object = None,
+        enable_break: bool = False,
+    ) -> Coroutine[Any, Any, A | B | C | D | More]: ...
+    @overload
+    def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
+        one: Waitable[A] = ...,
+        two: Waitable[B] = ...,
+        three: Waitable[C] = ...,
+        four: Waitable[D] = ...,
+        /,
+        *evts: Waitable[More],
+        timeout: float | None,
+        default: X = ...,
+        enable_break: bool = False,
+    ) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
+    @overload
+    def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
+        one: Waitable[A] = ...,
+        two: Waitable[B] = ...,
+        three: Waitable[C] = ...,
+        four: Waitable[D] = ...,
+        /,
+        *evts: Waitable[More],
+        timeout: Callable[[], Coroutine[Any, Any, X]],
+        default: object = None,
+        enable_break: bool = False,
+    ) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
+    @overload
+    def sync[A = Never, B = Never, C = Never, D = Never, More = Never, X = None](
+        one: Waitable[A] = ...,
+        two: Waitable[B] = ...,
+        three: Waitable[C] = ...,
+        four: Waitable[D] = ...,
+        /,
+        *evts: Waitable[More],
+        timeout: Callable[[], X],
+        default: object = None,
+        enable_break: bool = False,
+    ) -> Coroutine[Any, Any, A | B | C | D | More | X]: ...
+
+
 @returns_coroutine
 def sync(
     *evts: Any, timeout: Any = None, default: Any = None, enable_break: bool = False

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from scheduler import current_driver, defer
 from scheduler.deterministic import QUIET, Baton, Deterministic
@@ -266,19 +266,23 @@ def _check_schedule(schedule: Any) -> None:
         )
 
 
-@overload
-def run_deterministic[*Ts, T](
-    main: Callable[[*Ts], Coroutine[Any, Any, T]],
-    *args: *Ts,
-    seed: int = 0,
-    schedule: Sequence[int] | None = None,
-) -> T: ...
-@overload
-def run_deterministic[*Ts, T](
-    main: Callable[[*Ts], T], *args: *Ts, seed: int = 0, schedule: Sequence[int] | None = None
-) -> T: ...
-def run_deterministic[*Ts](
-    main: Callable[[*Ts], Any], *args: *Ts, seed: int = 0, schedule: Sequence[int] | None = None
+if TYPE_CHECKING:
+
+    @overload
+    def run_deterministic[*Ts, T](
+        main: Callable[[*Ts], Coroutine[Any, Any, T]],
+        *args: *Ts,
+        seed: int = 0,
+        schedule: Sequence[int] | None = None,
+    ) -> T: ...
+    @overload
+    def run_deterministic[*Ts, T](
+        main: Callable[[*Ts], T], *args: *Ts, seed: int = 0, schedule: Sequence[int] | None = None
+    ) -> T: ...
+
+
+def run_deterministic(  # type: ignore[misc]
+    main: Callable[..., Any], *args: Any, seed: int = 0, schedule: Sequence[int] | None = None
 ) -> Any:
     """Run ``main(*args)`` as `run` does, on the deterministic scheduler with ``seed``, or with the decisions
     of ``schedule``; its result or exception."""

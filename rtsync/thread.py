@@ -12,7 +12,7 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from scheduler import Parking, defer, direct, nested, safepoints
 from scheduler.safepoint import transparent
@@ -76,12 +76,15 @@ class Thread[T = Any](Controlled, BaseEvt["Thread[T]"]):
 
     # -- waiting for its end -------------------------------------------------------------------
 
-    @overload
-    def wait(self, fail: None = None) -> Coroutine[Any, Any, T | None]: ...
-    @overload
-    def wait[F](self, fail: Callable[[], Coroutine[Any, Any, F]]) -> Coroutine[Any, Any, T | F]: ...
-    @overload
-    def wait[F](self, fail: Callable[[], F]) -> Coroutine[Any, Any, T | F]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def wait(self, fail: None = None) -> Coroutine[Any, Any, T | None]: ...
+        @overload
+        def wait[F](self, fail: Callable[[], Coroutine[Any, Any, F]]) -> Coroutine[Any, Any, T | F]: ...
+        @overload
+        def wait[F](self, fail: Callable[[], F]) -> Coroutine[Any, Any, T | F]: ...
+
     def wait(self, fail: Callable[[], Any] | None = None) -> Coroutine[Any, Any, Any]:
         """Wait until it has ended: its result (``None`` if started with ``keep=False``), or if it failed or
         was killed that of ``fail()``, or ``None``.
@@ -299,10 +302,13 @@ class Thread[T = Any](Controlled, BaseEvt["Thread[T]"]):
 
     # -- mailbox -------------------------------------------------------------------------------
 
-    @overload
-    def send(self, value: Any, fail: type[ThreadDead] | None = ...) -> None: ...
-    @overload
-    def send[F](self, value: Any, fail: Callable[[], F]) -> F | None: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def send(self, value: Any, fail: type[ThreadDead] | None = ...) -> None: ...
+        @overload
+        def send[F](self, value: Any, fail: Callable[[], F]) -> F | None: ...
+
     def send(self, value: Any, fail: Any = ThreadDead) -> Any:
         """Queue ``value`` in its mailbox. If it has ended: the result of ``fail()``, ``None`` if ``fail`` is
         ``None``, and by default `ThreadDead`.

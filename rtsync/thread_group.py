@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import Context
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from scheduler import NoRuntime, Task, current_driver, here
 from scheduler.task import runtimes
@@ -267,10 +267,14 @@ def _current(operation: str) -> ThreadGroup:
     return driver.home.root_group if env.group is None else env.group
 
 
-@overload
-def current_thread_group() -> ThreadGroup: ...
-@overload
-def current_thread_group(group: ThreadGroup, /) -> None: ...
+if TYPE_CHECKING:
+
+    @overload
+    def current_thread_group() -> ThreadGroup: ...
+    @overload
+    def current_thread_group(group: ThreadGroup, /) -> None: ...
+
+
 def current_thread_group(*group: ThreadGroup) -> Any:
     """The current thread's group, in which new threads are placed; with an argument, make that the current
     one.

@@ -33,10 +33,14 @@ if TYPE_CHECKING:
     from rtsync.evt import Waitable
 
 
-@overload
-def wait[T](evt: Awaitable[T]) -> Coroutine[Any, Any, T]: ...
-@overload
-def wait[T](evt: Waitable[T]) -> Coroutine[Any, Any, T]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def wait[T](evt: Awaitable[T]) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def wait[T](evt: Waitable[T]) -> Coroutine[Any, Any, T]: ...
+
+
 @returns_coroutine
 def wait(evt: Any) -> Coroutine[Any, Any, Any]:
     """Wait in an asyncio task, on any loop, for an event or another awaitable of this library: its result or

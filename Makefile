@@ -8,8 +8,9 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# A source archive beside the checkout saves a download.
-CPYTHON_SOURCE ?= $(firstword $(wildcard $(abspath ../shared/python)/*.tar.xz))
+# A source archive beside the checkout saves a download. Looked for by a relative path: `wildcard` takes one
+# with a space in it for two.
+CPYTHON_SOURCE ?= $(abspath $(firstword $(wildcard ../shared/python/*.tar.xz)))
 export CPYTHON_SOURCE
 ifdef PYTHON
 export PYTHON

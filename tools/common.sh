@@ -71,14 +71,19 @@ hold_lock() {
 
 # probe COMMAND: what this Python is, as `free|gil MINOR PATH`. Fails if the command does not
 # run, is not Python 3, or lacks what a virtual environment and pip need. PATH is the
-# interpreter itself, behind any shim or virtual environment that the command stands for.
-probe() {
-    limit 20 "$1" -I -c '
+# interpreter itself, behind any shim or virtual environment that the command stands for. What
+# runs without saying this is no Python.
+probe() (
+    found=$(limit 20 "$1" -I -c '
 import sys
 import ensurepip, ssl, sysconfig, venv, zlib
 if sys.version_info[0] != 3 or sys.implementation.name != "cpython":
     sys.exit(1)
 kind = "free" if sysconfig.get_config_var("Py_GIL_DISABLED") else "gil"
 print(kind, sys.version_info[1], sys._base_executable or sys.executable)
-' 2>/dev/null </dev/null
-}
+' 2>/dev/null </dev/null) || exit 1
+    case $found in
+        'free '[0-9]*' /'* | 'gil '[0-9]*' /'*) printf '%s\n' "$found" ;;
+        *) exit 1 ;;
+    esac
+)

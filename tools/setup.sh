@@ -7,7 +7,8 @@
 # The checkout is installed editable, with the named extras of pyproject.toml. A stamp inside
 # the environment holds what it was made from, so that the second time takes milliseconds; when
 # any of that changes (pyproject.toml, $PYTHON, $CPYTHON_SOURCE, $OPTIMIZE), what is needed is done again. The
-# environment is made anew only when the interpreter changed.
+# environment is made anew only when the interpreter changed, or the checkout was moved or copied: the
+# commands in it name the place where it was made.
 set -eu
 tools=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/common.sh
@@ -40,7 +41,19 @@ if ready; then exit; fi
 
 python=$("$tools/find-python.sh" $choose)
 [ -n "$python" ] || die "find-python.sh named no interpreter"
-if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.rtsync-base" 2>/dev/null)" != "$python" ]; then
+
+# moved: whether what is installed there, if anything, was installed from another checkout.
+moved() {
+    for other in "$venv"/.rtsync-*; do
+        case $(head -n 1 "$other" 2>/dev/null) in
+            *" checkout $root") return 1 ;;
+            *" checkout "*) elsewhere=$other ;;
+        esac
+    done
+    [ -n "${elsewhere:-}" ]
+}
+
+if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.rtsync-base" 2>/dev/null)" != "$python" ] || moved; then
     if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
         die "$venv is there but is no virtual environment; move it away"
     fi

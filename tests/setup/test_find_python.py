@@ -35,7 +35,7 @@ def test_given_interpreter_that_is_too_old_is_an_error(machine: Machine) -> None
     assert "is Python 3.12; rtsync needs 3.13" in result.err
 
 
-@pytest.mark.parametrize("script", ["exit 1\n", "echo nonsense >&2; exit 127\n"])
+@pytest.mark.parametrize("script", ["exit 1\n", "echo nonsense >&2; exit 127\n", "", "echo nonsense\n"])
 def test_given_interpreter_that_does_not_run_is_an_error(machine: Machine, script: str) -> None:
     machine.python("python3.14t")
     result = machine.find(PYTHON=machine.command("broken", script))

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_other_interpreter_makes_the_environment_anew(machine: Machine) -> None:
     set_up(machine, PYTHON=machine.python("python3.15t", minor=15))
     assert not (machine.checkout / ".venv/old").exists()
     assert "python3.15t -m venv .venv" in machine.log()
+
+
+def test_environment_of_a_checkout_that_was_moved_is_made_anew(machine: Machine) -> None:
+    machine.python("python3.14t")
+    set_up(machine)
+    set_up(machine, ".venv", "dev,bench")
+    machine.checkout = machine.checkout.rename(machine.checkout.with_name("moved"))
+    (machine.checkout / ".venv/old").touch()
+    assert set_up(machine).status == 0
+    assert not (machine.checkout / ".venv/old").exists()
+    assert installs(machine)[-1].endswith(f"{machine.checkout}[dev]")
+    before = machine.log()
+    set_up(machine)
+    assert machine.log() == before
 
 
 def test_environment_without_its_interpreter_is_made_anew(machine: Machine) -> None:
@@ -180,6 +195,15 @@ def test_archive_beside_the_checkout_is_offered(project: Machine) -> None:
     assert "no checksum is known for Python-3.14.7.tar.xz" in result.err
 
 
+def test_path_with_a_space_is_not_taken_for_an_archive(project: Machine) -> None:
+    parent = project.checkout.parent
+    parent.with_name("my").mkdir()
+    project.checkout = parent.rename(parent.with_name("my projects")) / "checkout"
+    (project.bin / "python3.14t").unlink()
+    result = make(project, "setup")
+    assert "CPYTHON_SOURCE names no source archive: skipped" in result.err
+
+
 def test_given_archive_wins_over_the_one_beside(project: Machine) -> None:
     beside = project.checkout.parent / "shared/python"
     beside.mkdir(parents=True)
@@ -269,6 +293,11 @@ def test_scripts_pass_shellcheck(path: Path) -> None:
         pytest.skip("needs shellcheck")
     done = subprocess.run(["shellcheck", "-x", path], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout
+
+
+def test_source_distribution_leaves_nothing_out_that_the_tests_read() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert "exclude" not in build.get("targets", {}).get("sdist", {})
 
 
 def test_known_checksums_are_well_formed() -> None:

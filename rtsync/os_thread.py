@@ -12,12 +12,13 @@ from contextvars import Context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from scheduler import OsDriver, block, current_driver, here
+from scheduler import OsDriver, block, current_driver, end_child, here
 from scheduler.parker import Parker
 from scheduler.safepoint import base, transparent
+from scheduler.task import runtimes
 
 from .control import NO_BLOCK, SUSPEND
-from .errors import ContractError, refuse
+from .errors import ContractError, NoRuntime, refuse
 from .evt import Tail, is_evt, settle
 from .sync import sync
 from .thread import Thread
@@ -36,9 +37,12 @@ class OsThread(Thread):
     driver_class: ClassVar[type[OsThreadDriver]]
 
     def __init__(self, key: int, call: Callable[[], Any], context: Context, custodian: Any) -> None:
+        runtime = runtimes.get(key)
+        if runtime is None:  # it was closed meanwhile, or is that of the process that forked this one
+            raise NoRuntime(self.made_by)
         self.set_up(key, _Standing(call), context, custodian)
         self.parker = Parker()
-        self._threads = self.runtime.os_threads
+        self._threads = runtime.os_threads
         self._mine: threading.Thread | None = None
         self._driver: OsDriver | None = None
 
@@ -110,8 +114,12 @@ class OsThread(Thread):
                 else:
                     break
         except BaseException as error:
+            if driver.forked is not None:
+                end_child(error)
             self.fail(error)
         else:
+            if driver.forked is not None:
+                end_child(None)
             self.finish(result)
 
     def os_interruption(self, standing: bool, value: Any) -> BaseException | None:

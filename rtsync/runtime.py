@@ -20,7 +20,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, overload
 
 import scheduler
-from scheduler import Task, block, current_driver, defer, published, shared
+from scheduler import Task, block, current_driver, defer, published, shared, unseated
 from scheduler.safepoint import last_call
 from scheduler.task import runtimes
 from scheduler.timers import FAR
@@ -143,6 +143,9 @@ class Runtime(scheduler.Runtime):
         killed. Starts the runtime if it does not run, and stops it again in that case."""
         check_body("run", "main", main)
         driver = current_driver()
+        if driver is not None and driver.forked is not None:
+            with unseated():
+                return self.run(main, *args)
         if driver is not None and driver.home is not None:
             raise ContractError(
                 "run: this OS thread already runs in a runtime; start a thread with thread(main)"

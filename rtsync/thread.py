@@ -276,6 +276,11 @@ class Thread[T = Any](Controlled, BaseEvt["Thread[T]"]):
                     return
         self._end_as(FAILED, error)
 
+    def failure(self) -> BaseException | None:
+        if self._state == FAILED:
+            return self._outcome  # type: ignore[no-any-return]
+        return ThreadKilled() if self._state == KILLED else None
+
     def _end_as(self, state: int, outcome: Any) -> None:
         self._leave_modes()
         with self._lock:

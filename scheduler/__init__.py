@@ -8,9 +8,9 @@ from .deferred import defer, nested
 from .errors import BadYield, ForkError, NoRuntime, SchedulerError
 from .io_thread import poller_here
 from .linger import linger
-from .osthread import OsDriver, OsTask, block
+from .osthread import OsDriver, OsTask, block, unseated
 from .refcount import published, shared
-from .runtime import Runtime
+from .runtime import Runtime, end_child
 from .safepoint import safepoints
 from .task import Parking, Task, Waiter, current_driver, direct, here, returns_coroutine
 from .timers import Timer, TimerQueue
@@ -34,6 +34,7 @@ __all__ = [
     "current_driver",
     "defer",
     "direct",
+    "end_child",
     "here",
     "linger",
     "nested",
@@ -42,4 +43,5 @@ __all__ = [
     "returns_coroutine",
     "safepoints",
     "shared",
+    "unseated",
 ]

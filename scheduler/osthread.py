@@ -11,7 +11,8 @@ import signal
 import threading
 import time
 from _thread import interrupt_main
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ class OsDriver:
         self.clock: Callable[[], float] = time.monotonic if home is None else home.now
         self.timers = TimerQueue(self.clock) if timers is None else timers
         self.op: Any = None  # the coroutine it drives, for reports
-        self.forked: Any = None  # set in the child of a fork
+        self.forked: Any = None  # in the child of a fork: the task that forked
         self.choose: Callable[[], float] = Random(SystemRandom().getrandbits(64)).random
 
     @base
@@ -133,7 +134,8 @@ class OsDriver:
     def wait(self) -> None:
         """Block until ``task.ready()``, firing this thread's own timers meanwhile."""
         if self.forked is not None:
-            self.forked = None
+            if self.home is None:  # it needs no runtime: what begins in the child may go on there
+                self.forked = None
             raise ForkError
         park = self.task.parker.park_eagerly
         timers = self.timers
@@ -145,6 +147,18 @@ class OsDriver:
             if park(None if timeout == FAR else timeout):
                 return
             timers.fire()
+
+
+@contextmanager
+def unseated() -> Iterator[None]:
+    """For the block, nobody runs tasks in this OS thread. In the child of a fork, where who did is the
+    parent's."""
+    driver = here.driver
+    del here.driver
+    try:
+        yield
+    finally:
+        here.driver = driver
 
 
 def block(coro: Coroutine[Any, Any, Any]) -> Any:

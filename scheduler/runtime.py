@@ -36,7 +36,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import ForkError, SchedulerError
 from .monitor import Monitor
@@ -458,26 +458,42 @@ class Runtime:
         }
 
     def refuse_fork(self, task: Any) -> None:
-        """In the child of a fork, on what was a worker: tell the task that forked, and end the process: there
-        is no runtime to go on with, and no caller to return to."""
-        status = 70  # EX_SOFTWARE
+        """In the child of a fork, on what was a worker: tell the task that forked, unless it has ended, and
+        end the process: there is no runtime to go on with."""
+        if task.coro.cr_frame is None:
+            end_child(task.failure())
+        here.driver.task = task
         for _ in range(100):
             try:
-                task.context.run(task.coro.throw, ForkError())
+                parking = task.context.run(task.coro.throw, ForkError())
             except StopIteration:
-                status = 0
-            except SystemExit as error:
-                status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-            except BaseException:
-                import traceback
+                end_child(None)
+            except BaseException as error:
+                end_child(error)
+            if parking is not None:  # it has parked, and been claimed
+                task.waiter, commit = parking
+                commit.release()
+        end_child(ForkError())
 
-                traceback.print_exc()
-            else:
-                continue
-            break
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+
+def end_child(error: BaseException | None) -> NoReturn:
+    """In the child of a fork: the task that forked has ended, by ``error`` if it is not ``None``. The process
+    ends with it, for there is no caller to return to."""
+    status = 0
+    if isinstance(error, SystemExit):
+        if isinstance(error.code, int):
+            status = error.code
+        elif error.code is not None:
+            sys.stderr.write(f"{error.code}\n")
+            status = 1
+    elif error is not None:
+        import traceback  # rarely needed, and it takes long
+
+        traceback.print_exception(error)
+        status = 70  # EX_SOFTWARE
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def default_workers() -> int:

@@ -238,6 +238,10 @@ class Task:
         """The coroutine raised. On the worker, outside any lock."""
         self.runtime.report(self, error)
 
+    def failure(self) -> BaseException | None:
+        """What it has ended by, if that was an exception."""
+        return None
+
     def on_pending(self) -> bool:
         """``pending`` was not zero before a step: whether to make that step. On the worker."""
         return True

@@ -351,6 +351,103 @@ def test_block_on_in_the_forked_child_of_an_os_backed_thread_is_refused(script):
     assert done.stdout == "5\n"
 
 
+@needs_fork
+@pytest.mark.parametrize("kind", ["", "async "])
+def test_a_thread_in_a_forked_child_is_refused_at_every_operation(script, kind):
+    done = script(
+        f"""
+        import os, warnings
+        import rtsync
+
+        warnings.simplefilter("ignore")
+
+        async def three():
+            for _ in range(3):
+                try:
+                    await rtsync.Channel().get()
+                except rtsync.ForkError:
+                    print("refused", flush=True)
+            try:
+                rtsync.thread(print, "never")
+            except rtsync.NoRuntime:
+                print("refused", flush=True)
+
+        {kind}def main():
+            child = os.fork()
+            if not child:
+                {"await three()" if kind else "rtsync.block_on(three())"}
+                return
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status))
+
+        rtsync.run(main)
+        """
+    )
+    assert done.stdout == "refused\n" * 4 + "0\n"
+
+
+@needs_fork
+@pytest.mark.parametrize("kind", ["", "async "])
+@pytest.mark.parametrize(
+    ("end", "status", "error"),
+    [("return 3", 0, ""), ("sys.exit(4)", 4, ""), ("sys.exit('bad')", 1, "bad"), ("1 / 0", 70, "by zero")],
+)
+def test_a_forked_child_ends_with_the_thread_that_forked(script, kind, end, status, error):
+    done = script(
+        f"""
+        import os, sys, warnings
+        import rtsync
+
+        warnings.simplefilter("ignore")
+
+        {kind}def main():
+            child = os.fork()
+            if not child:
+                {end}
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status))
+
+        rtsync.run(main)
+        """
+    )
+    assert done.stdout == f"{status}\n"
+    assert error in done.stderr
+    assert bool(error) == bool(done.stderr)
+    assert "coroutine" not in done.stderr
+
+
+@needs_fork
+@pytest.mark.parametrize("kind", ["", "async "])
+def test_a_forked_child_of_a_thread_may_run_a_runtime_of_its_own(script, kind):
+    done = script(
+        f"""
+        import os, warnings
+        import rtsync
+
+        warnings.simplefilter("ignore")
+
+        async def own():
+            await rtsync.sleep(0.001)
+            return await rtsync.thread(sum, [2, 3]).join()
+
+        {kind}def main():
+            child = os.fork()
+            if not child:
+                assert rtsync.run(own) == 5
+                try:
+                    rtsync.current_thread()
+                    {"await rtsync.sleep(1)" if kind else "rtsync.block_on(rtsync.sleep(1))"}
+                except rtsync.ForkError:
+                    return  # it is what it was before
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status))
+
+        rtsync.run(main)
+        """
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 # -- signals ---------------------------------------------------------------------------------------
 
 

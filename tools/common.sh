@@ -41,7 +41,11 @@ sha256() {
 }
 
 # The one place outside the checkout that we write to.
-cache_dir() { printf '%s\n' "${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/rtsync"; }
+cache_dir() {
+    [ -n "${XDG_CACHE_HOME:-}${HOME:-}" ] ||
+        die "HOME is not set; set it, or XDG_CACHE_HOME, to a directory that can be written"
+    printf '%s\n' "${XDG_CACHE_HOME:-${HOME:-}/.cache}/rtsync"
+}
 
 # hold_lock PATH: wait until no living process holds this lock, then hold it.
 #
@@ -56,7 +60,9 @@ hold_lock() {
         owner=$(readlink "$1" || true)
         if [ -z "$owner" ]; then
             # Gone between the two commands: try again. Not a link at all: nothing will help.
-            if [ -e "$1" ] || [ ! -w "$(dirname "$1")" ]; then die "cannot lock $1"; fi
+            if [ -e "$1" ] || [ ! -w "$(dirname "$1")" ]; then
+                die "cannot make $1: it must not be there, and its directory must be one that can be written"
+            fi
         elif ! kill -0 "$owner" 2>/dev/null; then
             rm -f "$1"
             continue

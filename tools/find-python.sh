@@ -61,7 +61,8 @@ pick() {
 
 # Interpreters that we built before, newest first.
 own_builds() {
-    for python in "$(cache_dir)"/cpython-*"${OPTIMIZE:+-optimized}"/bin/python3; do
+    cache=$(cache_dir 2>/dev/null) || return 0  # nowhere to look
+    for python in "$cache"/cpython-*"${OPTIMIZE:+-optimized}"/bin/python3; do
         if [ -x "$python" ]; then echo "$python"; fi
     done | sort -rV | while IFS= read -r python; do probe "$python" || true; done
 }

@@ -43,6 +43,22 @@ def test_given_interpreter_that_does_not_run_is_an_error(machine: Machine, scrip
     assert "is not a Python that can be used" in result.err
 
 
+def test_without_a_home_what_needs_none_works(machine: Machine) -> None:
+    del machine.env["HOME"], machine.env["XDG_CACHE_HOME"]
+    path = machine.python("python3.14t")
+    result = machine.find()
+    assert (result.status, result.out) == (0, str(path))
+    assert "HOME" not in result.err
+
+
+def test_a_build_without_a_home_is_a_clear_message(machine: Machine) -> None:
+    del machine.env["HOME"], machine.env["XDG_CACHE_HOME"]
+    machine.compiler()
+    result = machine.find(CPYTHON_SOURCE=machine.archive("Python-3.14.7.tar"))
+    assert (result.status, result.out) == (1, "")
+    assert "rtsync: error: HOME is not set; set it, or XDG_CACHE_HOME" in result.err
+
+
 def test_given_interpreter_that_does_not_exist_is_an_error(machine: Machine) -> None:
     result = machine.find(PYTHON="/nowhere/python")
     assert (result.status, result.out) == (1, "")

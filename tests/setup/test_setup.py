@@ -103,6 +103,13 @@ def test_directory_that_is_no_environment_is_left_alone(machine: Machine) -> Non
     assert (machine.checkout / ".venv/precious").exists()
 
 
+def test_directory_that_cannot_be_written_is_a_clear_message(machine: Machine) -> None:
+    machine.python("python3.14t")
+    result = set_up(machine, "nowhere/.venv", "dev")
+    assert result.status == 1
+    assert "its directory must be one that can be written" in result.err
+
+
 def test_failed_installation_is_a_clear_message_and_tried_again(machine: Machine) -> None:
     python = machine.python("python3.14t")
     working = python.read_text().removeprefix("#!/bin/sh\n")

@@ -366,7 +366,7 @@ def test_hypothesis_runs_each_example_in_a_runtime(outcome):
 
         seen = set()
 
-        @settings(max_examples=20, database=None)
+        @settings(max_examples=20, database=None, deadline=None)
         @given(n=st.integers(0, 3))
         async def test_one(n):
             seen.add(n)
@@ -375,7 +375,7 @@ def test_hypothesis_runs_each_example_in_a_runtime(outcome):
             assert await ch.get() == n
 
         @pytest.mark.rtsync(seeds=1)
-        @settings(max_examples=50, database=None)
+        @settings(max_examples=50, database=None, deadline=None)
         @given(n=st.integers())
         async def test_two(n):
             assert n < 100
@@ -394,7 +394,7 @@ def test_what_hypothesis_and_several_items_share_is_run_for_each_of_them(outcome
         """
         from hypothesis import given, settings, strategies as st
 
-        few = settings(max_examples=3, database=None)
+        few = settings(max_examples=3, database=None, deadline=None)
 
         @pytest.mark.parametrize("n", [1, 2, 3])
         @pytest.mark.rtsync(workers=1)

@@ -39,6 +39,8 @@ class TwoSided[T = Any](BaseEvt[T]):
         self._pair: Pair | None = None  # our lock and that of the channel we were waited for beside last
         published(self)
 
+    __init__.__qualname__ = "Channel.__init__"  # in what a wrong call raises
+
     def get(self) -> Coroutine[Any, Any, T]:
         """Take a value, waiting for one."""
         raise NotImplementedError

@@ -586,6 +586,8 @@ class Controlled(Task):
         parked = self.waiter is None or self.value is RETRY
         if self.pending & NO_BLOCK:
             self.waiter = None  # see allow_blocking
+        elif self.pending & BREAK and not parked:
+            parked = operation(self) == "sleep"  # which has nothing to give
         error = self.interruption(parked)
         if error is None:
             return True

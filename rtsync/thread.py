@@ -20,7 +20,7 @@ from scheduler.task import runtimes
 
 from .control import ALIVE, FAILED, KILL, KILLED, RESULT, Controlled
 from .current import current, let_go
-from .errors import ContractError, ThreadDead, ThreadKilled, check_callable
+from .errors import ContractError, ShutDown, ThreadDead, ThreadKilled, check_callable
 from .evt import BaseEvt, Evt, Latch, Tail, settle
 from .mailbox import Mailbox
 from .waiter import NOT_READY, RETRY, WaitQueue
@@ -257,6 +257,9 @@ class Thread[T = Any](Controlled, BaseEvt["Thread[T]"]):
     def fail(self, error: BaseException) -> None:
         if self.pending & KILL and isinstance(error, ThreadKilled):
             self._end_as(KILLED, None)
+            return
+        if isinstance(error, ShutDown) and all(custodian.is_shut_down for custodian in self._managers()):
+            self._end_as(KILLED, None)  # it was about to be killed; this only came first
             return
         if self._rare is not None and self._rare.on_fail is not None:
             after = self._rare.on_fail(self, error)

@@ -413,6 +413,43 @@ async def test_a_break_in_a_disabled_thread_stays_pending_until_its_end():
     assert t.dead
 
 
+@pytest.mark.parametrize("secs", [0, 0.0, 0.001])
+async def test_a_break_that_comes_during_a_sleep_is_raised_at_it(secs):
+
+    async def child():
+        while True:
+            await sleep(secs)
+
+    uncaught_exception_handler(lambda thread, error: None)
+    t = thread(child)
+    await sleep(secs)
+    t.break_()
+    with pytest.raises(Break):
+        await t.join()
+
+
+@pytest.mark.rtsync(seeds=20)
+async def test_a_break_that_comes_after_it_has_given_way_for_the_last_time():
+    """To give way gives nothing that could be lost, and may be the last that the thread does."""
+
+    async def child():
+        await ch.get()
+        begun.append(1)
+        await sleep(0)
+
+    begun, ch = [], Channel()
+    uncaught_exception_handler(lambda thread, error: None)
+    t = thread(child)
+    await sync(idle())
+    await ch.put(1)
+    while not begun:
+        await sleep(0)
+    if not t.dead:
+        t.break_()
+        with pytest.raises(Break):
+            await t.join()
+
+
 async def test_breaks_are_disabled_in_a_wrap():
     assert await sync(always.wrap(lambda _: break_enabled())) is False
     assert break_enabled()

@@ -364,3 +364,8 @@ async def test_reprs_say_what_it_is():
     ch = Channel()
     assert "Channel" in repr(ch)
     assert repr(ch) in repr(ch.put_evt(1))
+
+
+def test_a_wrong_call_names_the_channel():
+    with pytest.raises(TypeError, match=r"^Channel\.__init__\(\) takes 1"):
+        Channel(5)

@@ -28,7 +28,9 @@ from rtsync import (
     sync,
     thread,
     to_os_thread,
+    uncaught_exception_handler,
 )
+from rtsync.errors import ShutDown
 from rtsync.ports import open_input
 from tests.collecting import collected
 
@@ -445,3 +447,35 @@ async def test_an_os_thread_of_the_program_may_shut_one_down():
     other.join()
     await t.wait()
     assert t.dead
+
+
+async def test_a_thread_that_is_about_to_be_killed_has_not_failed_if_it_sees_the_shutdown_first():
+    async def child():
+        await ch.get()
+        thread(sleep)
+
+    reports, ch, box = [], Channel(), Custodian()
+    uncaught_exception_handler(lambda thread, error: reports.append(error))
+    with box:
+        t = thread(child)
+    await sync(idle())
+    box.close()  # the first half of a shutdown; the kills come after it
+    await ch.put(1)
+    await t.wait()
+    with pytest.raises(ThreadKilled):
+        await t.join()
+    assert reports == []
+
+
+async def test_that_another_custodian_was_shut_down_is_a_failure_like_any():
+    async def child():
+        with box:
+            thread(sleep)
+
+    reports, box = [], Custodian()
+    uncaught_exception_handler(lambda thread, error: reports.append(type(error)))
+    box.shutdown_all()
+    t = thread(child)
+    with pytest.raises(ShutDown):
+        await t.join()
+    assert reports == [ShutDown]

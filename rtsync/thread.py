@@ -12,7 +12,7 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 from scheduler import Parking, defer, direct, nested, safepoints
 from scheduler.safepoint import transparent
@@ -24,6 +24,9 @@ from .errors import ContractError, ShutDown, ThreadDead, ThreadKilled, check_cal
 from .evt import BaseEvt, Evt, Latch, Tail, settle
 from .mailbox import Mailbox
 from .waiter import NOT_READY, RETRY, WaitQueue
+
+_FORERUNNERS: Final = (ShutDown, ThreadDead)
+"""What a thread may see of the shutdown of its custodian before it is killed itself."""
 
 
 class Thread[T = Any](Controlled, BaseEvt["Thread[T]"]):
@@ -258,7 +261,7 @@ class Thread[T = Any](Controlled, BaseEvt["Thread[T]"]):
         if self.pending & KILL and isinstance(error, ThreadKilled):
             self._end_as(KILLED, None)
             return
-        if isinstance(error, ShutDown) and all(custodian.is_shut_down for custodian in self._managers()):
+        if type(error) in _FORERUNNERS and all(custodian.is_shut_down for custodian in self._managers()):
             self._end_as(KILLED, None)  # it was about to be killed; this only came first
             return
         if self._rare is not None and self._rare.on_fail is not None:

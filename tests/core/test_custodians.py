@@ -449,12 +449,15 @@ async def test_an_os_thread_of_the_program_may_shut_one_down():
     assert t.dead
 
 
-async def test_a_thread_that_is_about_to_be_killed_has_not_failed_if_it_sees_the_shutdown_first():
+@pytest.mark.parametrize("sees", [lambda other: thread(sleep), lambda other: other.send("text")])
+async def test_a_thread_that_is_about_to_be_killed_has_not_failed_if_it_sees_the_shutdown_first(sees):
     async def child():
         await ch.get()
-        thread(sleep)
+        sees(other)
 
     reports, ch, box = [], Channel(), Custodian()
+    other = thread(sleep)
+    await other.join()
     uncaught_exception_handler(lambda thread, error: reports.append(error))
     with box:
         t = thread(child)

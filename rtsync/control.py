@@ -249,15 +249,21 @@ class Controlled(Task):
         self._resume()
 
     def _resume(self) -> None:
+        self._and_beneficiaries(Controlled._resume_alone)
+
+    def _and_beneficiaries(self, change: Callable[[Controlled], bool]) -> None:
+        """``change`` it, and whoever benefits from one that was changed. At any depth."""
         todo = [self]
         while todo:
-            todo.extend(reversed(todo.pop()._resume_alone()))
+            one = todo.pop()
+            if change(one):
+                todo.extend(reversed(one._living_beneficiaries()))
 
-    def _resume_alone(self) -> list[Controlled]:
-        """`_resume`, but for the others that are to be resumed then, which are given."""
+    def _resume_alone(self) -> bool:
+        """`_resume`, but for its beneficiaries; whether it was to be."""
         with self._lock:
             if self._state >= RESULT or not self.pending & SUSPEND or not self._managers():
-                return []
+                return False
             self.pending &= ~SUSPEND
             rare = self._rarely()
             happened, rare.resume_evt, rare.suspend_evt = rare.resume_evt, None, None
@@ -274,7 +280,7 @@ class Controlled(Task):
             happened.set(self)
         if held:
             self.ready()
-        return self._living_beneficiaries()
+        return True
 
     def _add_beneficiary(self, other: Controlled) -> None:
         """``other`` is resumed, and gets custodians, whenever we are and do."""
@@ -294,25 +300,23 @@ class Controlled(Task):
     def _add_custodians(self, more: list[Custodian]) -> None:
         """Let ``more`` manage it too; redundant subordinates are dropped. And so for its beneficiaries."""
         more = [custodian for custodian in more if not custodian.is_shut_down]
-        todo = [self]
-        while todo:
-            todo.extend(reversed(todo.pop()._add_alone(more)))
+        self._and_beneficiaries(lambda one: one._add_alone(more))
 
-    def _add_alone(self, more: list[Custodian]) -> list[Controlled]:
-        """`_add_custodians`, but for the others that are to get them then, which are given."""
+    def _add_alone(self, more: list[Custodian]) -> bool:
+        """`_add_custodians`, but for its beneficiaries; whether it has got any."""
         with self._lock:
             if self._state >= RESULT:
-                return []
+                return False
             old = self._managers()
             every = old + [c for c in more if c not in old]
             kept = [c for c in every if not any(o is not c and o.manages(c) for o in every)]
             if kept == old:
-                return []
+                return False
             self._custodians = kept[0] if len(kept) == 1 else kept
         for custodian in kept:
             if custodian not in old:
                 custodian.adopt(self)
-        return self._living_beneficiaries()
+        return True
 
     def _disown(self, custodian: Custodian) -> bool:
         """``custodian`` has been shut down and manages it no more; whether nobody does now."""

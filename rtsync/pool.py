@@ -21,7 +21,6 @@ Source: Racket Reference 11.1.5 (Parallel Thread Pools).
 
 from __future__ import annotations
 
-import threading
 import weakref
 from _thread import RLock
 from collections import deque
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import scheduler
 from scheduler import NoRuntime, Task, current_driver, defer
 from scheduler.deterministic import Deterministic
+from scheduler.parker import Parker
 from scheduler.runtime import default_workers
 from scheduler.worker import TURN
 
@@ -58,20 +58,13 @@ class _Waiting(Protocol):
         """It has one now. By whoever has passed it on, in any OS thread."""
 
 
-class _Bell:
+class _Bell(Parker):
     """An OS thread that waits for a turn."""
 
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
+    __slots__ = ()
 
     def grant(self) -> None:
-        self._lock.release()
-
-    def wait(self) -> None:
-        self._lock.acquire()
+        self.unpark()
 
 
 class Turns:
@@ -99,7 +92,7 @@ class Turns:
         """Take a turn, or wait for one."""
         bell = _Bell()
         if not self.take_or_line_up(bell):
-            bell.wait()
+            bell.park()
 
     def pass_on(self) -> _Waiting | None:
         """Give a turn back: to the first in line, who is still to be told by ``grant``. By an OS thread that

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import scheduler
 from scheduler import Task, block, current_driver, defer, published, shared, unseated
+from scheduler.parker import Parker
 from scheduler.safepoint import last_call
 from scheduler.task import runtimes
 from scheduler.timers import FAR
@@ -203,15 +204,14 @@ class Runtime(scheduler.Runtime):
         """Make and start the main thread: on a worker, because what an OS thread makes is cheaper to use
         for itself than for others (see `scheduler.refcount`)."""
         made: list[Any] = []
-        bell = threading.Lock()
-        bell.acquire()
+        parker = Parker()
 
         async def begin() -> None:
             try:
                 made.append(self._make_main(main, args))
             except BaseException as error:
                 made.append(error)
-            bell.release()
+            parker.unpark()
 
         coro = begin()
         try:
@@ -219,7 +219,7 @@ class Runtime(scheduler.Runtime):
         except BaseException:  # not even one worker could be started
             coro.close()
             raise
-        bell.acquire()
+        parker.park()
         if isinstance(made[0], BaseException):
             raise made[0]
         return made[0]  # type: ignore[no-any-return]
@@ -533,10 +533,9 @@ class _Signals:
         moment of its end, or since. When no more can come."""
         if not self._passed_on:
             return []
-        bell = threading.Lock()
-        bell.acquire()
-        defer(bell.release)  # the calls are made one after the other
-        bell.acquire()
+        parker = Parker()
+        defer(parker.unpark)  # the calls are made one after the other
+        parker.park()
         if main._breaks_enabled():
             self._late += main._withdraw_break()
         return [reduce(Breaks.stronger, self._late)] if self._late else []

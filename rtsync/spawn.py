@@ -75,16 +75,6 @@ _USUAL: Final = (True, None, False)
 _thread.__name__ = _thread.__qualname__ = "thread"  # in what a wrong call raises
 
 
-def _shown_as[**P, R](full: Callable[P, R]) -> Callable[[Callable[..., R]], Callable[P, R]]:
-    """The decorated function takes what ``full`` takes."""
-
-    def decorate(function: Any) -> Any:
-        function.__wrapped__ = full  # what `inspect.signature` looks at
-        return function
-
-    return decorate
-
-
 if TYPE_CHECKING:
 
     @overload
@@ -134,8 +124,7 @@ if TYPE_CHECKING:
     ) -> Thread[T | None]: ...
 
 
-@_shown_as(_thread)  # type: ignore[misc]
-def thread(fn: Callable[..., Any], *args: Any, **options: Any) -> Thread:
+def thread(fn: Callable[..., Any], *args: Any, **options: Any) -> Thread:  # type: ignore[misc]
     """Run ``fn(*args)`` in a new thread, and give that at once.
 
     An ``async def`` makes a coroutine thread, which the runtime's workers run; a plain function makes a
@@ -203,6 +192,9 @@ def thread(fn: Callable[..., Any], *args: Any, **options: Any) -> Thread:
         if runtime.idle:
             runtime.wake()
     return made
+
+
+thread.__wrapped__ = _thread  # type: ignore[attr-defined]  # what `inspect.signature` looks at
 
 
 def _inherit_breaks(made: Thread, driver: Any) -> None:
